@@ -1,0 +1,111 @@
+"""The comparison: GLM, conditional, population-averaged and GEE estimates side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from popavg._checks import check_choice
+
+__all__ = ["INTERVALS", "MODELS", "Comparison"]
+
+#: The columns of the comparison, in order.
+MODELS = ("GLM", "conditional", "population-averaged", "GEE")
+
+#: What the interval of each column is.
+INTERVALS = {
+    "GLM": "confidence",
+    "conditional": "credible",
+    "population-averaged": "credible",
+    "GEE": "confidence",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Four answers to each coefficient, what separates them, and what each one means.
+
+    Attributes
+    ----------
+    estimates : pandas.DataFrame
+        One row for each term and model: ``term, model, estimate, std_error, lower, upper,
+        interval``; ``std_error`` is a posterior standard deviation for the two credible columns.
+    agreement : pandas.DataFrame
+        One row for each term: ``term``, ``attenuation`` (posterior median of β̃/β) with
+        ``attenuation_lower`` and ``attenuation_upper``, ``distance`` (population-averaged minus
+        GEE estimate, in GEE standard errors).
+    misfit : dict of str to float
+        Posterior means of the largest and root-mean-square difference between the population
+        mean and the marginal model, on the response scale.
+    facts : dict of str to object
+        Formula, link, response, rows, clusters, working correlation, α, level.
+    words : tuple of str
+        What the numbers mean, in plain words with the data's own names.
+    """
+
+    estimates: pd.DataFrame
+    agreement: pd.DataFrame
+    misfit: dict[str, float]
+    facts: dict[str, Any]
+    words: tuple[str, ...] = field(default=())
+
+    @property
+    def terms(self) -> list[str]:
+        """The coefficients, in the design's order."""
+        return self.agreement["term"].to_list()
+
+    def to_frame(self, layout: Literal["long", "wide"] = "long") -> pd.DataFrame:
+        """The comparison as a table.
+
+        Parameters
+        ----------
+        layout : {"long", "wide"}
+            ``"long"``: a row for each term and model, with the agreement columns repeated.
+            ``"wide"``: a row for each term, the models' estimates beside each other.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        check_choice("layout", layout, ("long", "wide"))
+        if layout == "long":
+            return self.estimates.merge(self.agreement, on="term", how="left", sort=False)
+        table = self.estimates.pivot(index="term", columns="model", values=["estimate", "std_error"])
+        columns = {
+            f"{model} {value}".replace("std_error", "SE"): table[value, model].reindex(self.terms)
+            for model in MODELS
+            for value in ("estimate", "std_error")
+        }
+        wide = pd.DataFrame(columns).rename_axis("term").reset_index()
+        return wide.merge(self.agreement, on="term", how="left", sort=False)
+
+    def plot(self, *, backend: str | None = None, **kwargs: Any) -> Any:
+        """Estimates and intervals of every term, one colour for each model.
+
+        Parameters
+        ----------
+        backend : {"matplotlib", "bokeh", "plotly"}, optional
+            ``arviz.rcParams["plot.backend"]`` by default.
+        **kwargs
+            For :func:`popavg.posterior_tools.comparison_plot.plot_comparison`.
+
+        Returns
+        -------
+        arviz_plots.PlotCollection
+        """
+        from popavg.posterior_tools.comparison_plot import plot_comparison
+
+        prob = self.facts["ci_prob"]
+        return plot_comparison(self.estimates, ci_prob=prob, backend=backend, **kwargs)
+
+    def __repr__(self) -> str:
+        from popavg.posterior_tools.comparison_text import render_text
+
+        return render_text(self)
+
+    def _repr_html_(self) -> str:
+        from popavg.posterior_tools.comparison_html import render_html
+
+        return render_html(self)

@@ -1,0 +1,141 @@
+"""The one result type for everything computed from draws."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from popavg.errors import SpecificationError
+from popavg.posterior_tools.summaries import IntervalKind, interval_settings, summarise
+
+__all__ = ["Estimates"]
+
+
+@dataclass(frozen=True, repr=False)
+class Estimates:
+    """Draws of estimands, with what each of them speaks of.
+
+    Averages are taken draw by draw, then summarised; intervals are never averaged.
+
+    Attributes
+    ----------
+    draws : xarray.DataArray
+        Dims ``chain``, ``draw`` and one dim of estimands; draws **of the estimand itself**.
+    labels : pandas.DataFrame
+        One row for each estimand: the covariates or the term it belongs to.
+    title : str
+        What these numbers are, in words.
+    target : str
+        Which population they speak of: ``"population"``, ``"typical"`` or ``"sampled"``.
+    notes : tuple of str
+        Sentences that a reader needs.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr
+    >>> import popavg as pa
+    >>> rng = np.random.default_rng(1)
+    >>> draws = xr.DataArray(rng.normal(size=(4, 250, 1)), dims=("chain", "draw", "term"))
+    >>> estimates = pa.Estimates(draws, pd.DataFrame({"term": ["Intercept"]}), "an example")
+    >>> list(estimates.to_frame(ci_prob=0.9).columns[:4])
+    ['term', 'estimate', 'std_error', 'lower']
+    """
+
+    draws: xr.DataArray
+    labels: pd.DataFrame
+    title: str
+    target: str = "population"
+    notes: tuple[str, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        dims = self.draws.dims
+        if len(dims) != 3 or dims[:2] != ("chain", "draw"):
+            raise SpecificationError(f"draws have the dims {dims}", "(chain, draw, estimands)")
+        if len(self.labels) != self.draws.shape[2]:
+            raise SpecificationError(
+                f"{len(self.labels)} labels for {self.draws.shape[2]} estimands", "one each"
+            )
+
+    @property
+    def dim(self) -> Hashable:
+        """The dim of the estimands."""
+        return self.draws.dims[2]
+
+    def to_frame(
+        self, ci_prob: float | None = None, ci_kind: IntervalKind | None = None
+    ) -> pd.DataFrame:
+        """Tidy summary, one row for each estimand.
+
+        Parameters
+        ----------
+        ci_prob : float, optional
+            Level of the credible interval; ``arviz.rcParams["stats.ci_prob"]`` by default.
+        ci_kind : {"eti", "hdi"}, optional
+            Equal-tailed or highest-density; ``arviz.rcParams["stats.ci_kind"]`` by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The labels, then ``estimate, std_error, lower, upper, ess_bulk, ess_tail, r_hat,
+            mcse``.
+        """
+        values = self.draws.to_numpy().astype(float)
+        numbers = summarise(values, ci_prob=ci_prob, ci_kind=ci_kind)
+        return pd.concat([self.labels.reset_index(drop=True), numbers], axis=1)
+
+    def to_datatree(self) -> xr.DataTree:
+        """The draws as the posterior of a tree that every ``az.*`` function takes."""
+        name = "estimand" if self.draws.name is None else self.draws.name
+        data = self.draws.rename(name).to_dataset()
+        attributes = {"title": self.title, "target": self.target, **self.attributes}
+        return xr.DataTree.from_dict({"posterior": data.assign_attrs(attributes)})
+
+    def plot(self, **kwargs: Any) -> Any:
+        """Forest plot of the estimands on arviz-plots; keywords go to ``plot_forest``.
+
+        Returns
+        -------
+        arviz_plots.PlotCollection
+        """
+        import arviz_plots
+
+        return arviz_plots.plot_forest(self.to_datatree(), combined=True, **kwargs)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        frame = _rounded(self.to_frame())
+        table = frame.to_string(index=False, max_rows=20)
+        return "\n".join([self._caption(), "", table, *self.notes])
+
+    def _repr_html_(self) -> str:
+        table = _rounded(self.to_frame()).to_html(index=False, max_rows=60, border=0)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<p>{escape(self._caption())}</p>{table}{notes}"
+
+    def _caption(self) -> str:
+        prob, kind = interval_settings(None, None)
+        n_chains, n_draws = self.draws.shape[:2]
+        return (
+            f"{self.title} (target: {self.target}; {100 * prob:g} % credible intervals, {kind}; "
+            f"{n_chains} × {n_draws} draws)"
+        )
+
+
+def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers to four significant digits, effective sizes to whole numbers."""
+    shown = frame.copy()
+    for name in shown.columns:
+        if name in ("ess_bulk", "ess_tail"):
+            shown[name] = [f"{value:.0f}" for value in shown[name]]
+        elif shown[name].dtype.kind == "f":
+            shown[name] = [f"{value:.4g}" for value in np.asarray(shown[name])]
+    return shown

@@ -1,0 +1,38 @@
+"""Small named checkers used at the border of public functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from popavg.errors import SpecificationError
+
+__all__ = ["check_choice", "listing", "suggestion"]
+
+
+def listing(items: Iterable[object], limit: int = 12) -> str:
+    """Names in quotes, joined by commas, cut after ``limit``."""
+    names = [repr(str(item)) for item in items]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def suggestion(value: object, choices: Iterable[object]) -> str:
+    """A ``did you mean`` half-sentence, or nothing."""
+    close = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def check_choice[T](argument: str, value: T, choices: Sequence[T]) -> T:
+    """Return ``value`` where it is one of ``choices``.
+
+    Raises
+    ------
+    SpecificationError
+        ``value`` isn't one of them; the message lists them.
+    """
+    if value not in choices:
+        raise SpecificationError(
+            f"{argument}={value!r} is unknown", listing(choices), suggestion(value, choices)
+        )
+    return value

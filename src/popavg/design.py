@@ -1,0 +1,231 @@
+"""Design matrices that remember how they were made, so that new data give the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from popavg._checks import listing
+from popavg.design_checks import check_clusters, check_constant, check_finite, check_rank
+from popavg.errors import DataError, FormulaError
+from popavg.families import Family, family_for
+from popavg.fixed_effects import FixedEffects
+from popavg.formula import Formula
+from popavg.frames import Missing, MissingPolicy, select, take_complete
+from popavg.grouping import GroupDesign, Grouping
+from popavg.links import Link
+from popavg.response import Response, has_trials, read_response
+
+__all__ = ["Design", "DesignMatrices", "family_of"]
+
+
+@dataclass(frozen=True)
+class DesignMatrices:
+    """The numbers of a design, one row for each row of a frame.
+
+    Attributes
+    ----------
+    terms : tuple of str
+        Columns of ``X`` as formulae names them, ``Intercept`` first.
+    X : numpy.ndarray, shape (rows, terms)
+        Fixed effects' design.
+    offset : numpy.ndarray, shape (rows,)
+        Sum of the offsets on the link scale, zeros where there is none.
+    groups : tuple of GroupDesign
+        One for each grouping factor.
+    """
+
+    terms: tuple[str, ...]
+    X: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    groups: tuple[GroupDesign, ...]
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.X)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A formula joined to its data.
+
+    Attributes
+    ----------
+    formula : Formula
+        The formula, read.
+    frame : pandas.DataFrame
+        The columns used, rows with missing values gone if that was asked for.
+    response : Response
+        The outcome.
+    matrices : DesignMatrices
+        The design at the training rows.
+    missing : Missing
+        What was dropped.
+    """
+
+    formula: Formula
+    frame: pd.DataFrame
+    response: Response
+    missing: Missing
+    fixed: FixedEffects
+    groupings: tuple[Grouping, ...]
+
+    @classmethod
+    def build(
+        cls,
+        formula: str | Formula,
+        frame: pd.DataFrame,
+        *,
+        family: Family,
+        missing: MissingPolicy = "error",
+        extra: Sequence[str] = (),
+    ) -> Design:
+        """Join a formula to a frame.
+
+        Parameters
+        ----------
+        formula : str or Formula
+            ``"y ~ x + (1 | g)"``; grouping terms are optional here.
+        frame : pandas.DataFrame
+            One row for each observation; left unchanged.
+        family : Family
+            What the response must be.
+        missing : {"error", "drop"}
+            What to do with rows that have missing values in a used column.
+        extra : sequence of str
+            Columns to keep beside those of the formula (clusters or times of a GEE).
+
+        Raises
+        ------
+        FormulaError
+            The formula can't be read or evaluated.
+        DataError
+            The data don't fit it: see :mod:`popavg.frames`, :mod:`popavg.design_checks`.
+        """
+        parsed = Formula.parse(formula) if isinstance(formula, str) else formula
+        columns = tuple(dict.fromkeys((*parsed.columns, *extra)))
+        factors = {term.name: term.factor for term in parsed.group_terms}
+        factors |= {name: (name,) for name in extra if name not in factors}
+        complete, dropped = take_complete(select(frame, columns), missing, factors)
+        complete = pd.DataFrame({name: _used_levels(complete[name]) for name in complete})
+        check_constant(parsed, complete)
+        response = read_response(parsed.response, complete, family.name)
+        fixed = FixedEffects.build(parsed.fixed, complete)
+        groupings = Grouping.build_all(parsed.group_terms, complete)
+        design = cls(parsed, complete, response, dropped, fixed, groupings)
+        check_finite(design.matrices.terms, design.matrices.X, design.matrices.offset)
+        check_rank(design.matrices.terms, design.matrices.X)
+        for group in design.matrices.groups:
+            check_clusters(group, family.name)
+        return design
+
+    @cached_property
+    def matrices(self) -> DesignMatrices:
+        """The design at the training rows."""
+        return self._evaluate(self.frame)
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Columns that new data must have: all that the linear predictor is made of."""
+        effects = (name for grouping in self.groupings for name in grouping.effect_columns)
+        return tuple(dict.fromkeys((*self.fixed.columns, *effects)))
+
+    def evaluate(self, frame: pd.DataFrame) -> DesignMatrices:
+        """The same columns for new data.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Must have the columns in :attr:`predictors`; clusters only where their own effects
+            are wanted.
+
+        Returns
+        -------
+        DesignMatrices
+            ``groups[i].index`` is -1 for rows whose cluster is not named or not known.
+
+        Raises
+        ------
+        DataError
+            A column is missing, has missing or infinite values, another type, an unseen level,
+            or values outside the range that a spline was built on.
+        """
+        factors = {name for grouping in self.groupings for name in grouping.factor}
+        present = [name for name in factors if name in frame.columns]
+        columns = tuple(dict.fromkeys((*self.predictors, *present)))
+        if not columns:
+            columns = tuple(frame.columns[:1])
+        selected, _ = take_complete(select(frame, columns), "error", {})
+        for name in self.predictors:
+            selected[name] = _like_training(selected[name], self.frame[name])
+        matrices = self._evaluate(selected)
+        check_finite(matrices.terms, matrices.X, matrices.offset)
+        return matrices
+
+    def _evaluate(self, frame: pd.DataFrame) -> DesignMatrices:
+        X, offset = self.fixed.evaluate(frame)
+        groups = tuple(grouping.evaluate(frame) for grouping in self.groupings)
+        return DesignMatrices(self.fixed.terms, X, offset, groups)
+
+
+def family_of(formula: str | Formula, link: Link) -> Family:
+    """The family that a response and a link make: Bernoulli, binomial, Poisson or Gaussian."""
+    parsed = Formula.parse(formula) if isinstance(formula, str) else formula
+    return family_for(link, trials=has_trials(parsed.response))
+
+
+def _used_levels(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.remove_unused_categories()
+    return column
+
+
+def _like_training(column: pd.Series, training: pd.Series) -> pd.Series:
+    """The column with the training column's type; a level that it didn't have is an error."""
+    name = training.name
+    if pd.api.types.is_numeric_dtype(training):
+        if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(
+            column
+        ):
+            raise DataError(
+                f"the column {name!r} holds text", "numbers, as in the data of the fit"
+            )
+        return column.astype(training.dtype) if training.dtype == bool else column
+    categorical = isinstance(training.dtype, pd.CategoricalDtype)
+    levels = list(training.cat.categories) if categorical else sorted(set(training))
+    values = column.astype(object)
+    unseen = sorted({str(value) for value in values} - {str(level) for level in levels})
+    if unseen:
+        raise DataError(
+            f"the column {name!r} has the level{'s' * (len(unseen) > 1)} {listing(unseen)}, "
+            "which the fit hasn't seen",
+            listing(levels),
+            "leave these rows out, or fit again with data that have them",
+        )
+    by_label = {str(level): level for level in levels}
+    restored = [by_label[str(value)] for value in values]
+    if categorical:
+        return pd.Series(pd.Categorical(restored, dtype=training.dtype), name=name)
+    return pd.Series(restored, dtype=object, name=name)
+
+
+def require_groups(formula: Formula) -> None:
+    """A mixed model needs a grouping term.
+
+    Raises
+    ------
+    FormulaError
+        There is none.
+    """
+    if not formula.group_terms:
+        raise FormulaError(
+            f"the formula '{formula.text}' has no grouping term",
+            "at least one '(1 | cluster)'",
+            "add '+ (1 | g)', g being the column of the clusters; "
+            "for a model without them use popavg.models.glm",
+        )

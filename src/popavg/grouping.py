@@ -1,0 +1,128 @@
+"""Grouping factors: which cluster each row is in, and the design of the random effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from popavg._checks import listing
+from popavg.errors import DataError, FormulaError
+from popavg.fixed_effects import FixedEffects
+from popavg.formula import GroupTerm
+
+__all__ = ["GroupDesign", "Grouping"]
+
+
+@dataclass(frozen=True)
+class GroupDesign:
+    """The random effects' design of one grouping factor.
+
+    Attributes
+    ----------
+    name : str
+        The factor, ``"patient"`` or ``"herd:cow"``.
+    effects : tuple of str
+        Columns of ``Z``: ``("Intercept", "time")``.
+    levels : tuple of str
+        The clusters (combinations) that occur in the training data.
+    index : numpy.ndarray of int, shape (rows,)
+        Position in ``levels`` of each row's cluster; -1 where it isn't named or known.
+    Z : numpy.ndarray, shape (rows, effects)
+        What the effects are multiplied by.
+    blocks : tuple of tuple of int
+        Effects that are correlated with each other.
+    """
+
+    name: str
+    effects: tuple[str, ...]
+    levels: tuple[str, ...]
+    index: NDArray[np.intp]
+    Z: NDArray[np.float64]
+    blocks: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A grouping factor that remembers its levels and its effects' design."""
+
+    name: str
+    factor: tuple[str, ...]
+    effects: tuple[str, ...]
+    levels: tuple[str, ...]
+    blocks: tuple[tuple[int, ...], ...]
+    parts: tuple[FixedEffects, ...]
+
+    @classmethod
+    def build_all(cls, terms: Sequence[GroupTerm], frame: pd.DataFrame) -> tuple[Grouping, ...]:
+        """One grouping for each factor, in the formula's order."""
+        by_factor: dict[tuple[str, ...], list[GroupTerm]] = {}
+        for term in terms:
+            by_factor.setdefault(term.factor, []).append(term)
+        return tuple(cls._build(factor, group, frame) for factor, group in by_factor.items())
+
+    @classmethod
+    def _build(
+        cls, factor: tuple[str, ...], terms: Sequence[GroupTerm], frame: pd.DataFrame
+    ) -> Grouping:
+        name = terms[0].name
+        parts = tuple(FixedEffects.build(term.effects, frame) for term in terms)
+        effects = tuple(effect for part in parts for effect in part.terms)
+        _check_effects(name, effects)
+        ends = np.cumsum([len(part.terms) for part in parts])
+        blocks = tuple(
+            tuple(range(end - len(part.terms), end)) for end, part in zip(ends, parts, strict=True)
+        )
+        return cls(name, factor, effects, _levels(name, factor, frame), blocks, parts)
+
+    @property
+    def effect_columns(self) -> tuple[str, ...]:
+        """Columns of the data that the effects need."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.columns))
+
+    def evaluate(self, frame: pd.DataFrame) -> GroupDesign:
+        """The effects' design at the rows of a frame."""
+        Z = np.column_stack([part.evaluate(frame)[0] for part in self.parts])
+        index = self._index(frame)
+        return GroupDesign(self.name, self.effects, self.levels, index, Z, self.blocks)
+
+    def _index(self, frame: pd.DataFrame) -> NDArray[np.intp]:
+        if any(name not in frame.columns for name in self.factor):
+            return np.full(len(frame), -1, dtype=np.intp)
+        return pd.Index(self.levels).get_indexer(_labels(self.factor, frame)).astype(np.intp)
+
+
+def _check_effects(name: str, effects: tuple[str, ...]) -> None:
+    twice = sorted({effect for effect in effects if effects.count(effect) > 1})
+    if twice:
+        raise FormulaError(
+            f"the effect {listing(twice)} of {name!r} appears in two grouping terms",
+            "each effect once for each factor",
+            f"write '(1 + x | {name})' for correlated effects, "
+            f"'(1 | {name}) + (0 + x | {name})' for uncorrelated ones",
+        )
+
+
+def _levels(name: str, factor: tuple[str, ...], frame: pd.DataFrame) -> tuple[str, ...]:
+    """Labels of the combinations that occur, in the order of the columns' own values."""
+    combinations = frame.loc[:, list(factor)].drop_duplicates().sort_values(list(factor))
+    labels = _labels(factor, combinations)
+    if len(set(labels)) < len(labels):
+        raise DataError(
+            f"two clusters of {name!r} have the same label", remedy="remove ':' from the labels"
+        )
+    return tuple(labels)
+
+
+def _labels(factor: tuple[str, ...], frame: pd.DataFrame) -> list[str]:
+    columns = [_label_column(frame[name]) for name in factor]
+    return [":".join(parts) for parts in zip(*columns, strict=True)]
+
+
+def _label_column(column: pd.Series) -> list[str]:
+    if pd.api.types.is_float_dtype(column):
+        return [f"{value:.15g}" for value in column]
+    return [str(value) for value in column]

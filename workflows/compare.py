@@ -1,0 +1,259 @@
+"""Compare a mixed model's population-averaged coefficients with a GEE and a naive GLM."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from popavg._checks import listing
+from popavg.errors import EstimandError, SpecificationError
+from popavg.models.gee import gee_from_design
+from popavg.models.gee_result import GEEResult
+from popavg.models.glm_reference import fit_glm_reference
+from popavg.posterior_tools import words
+from popavg.posterior_tools.coefficients import (
+    Method,
+    PopulationCoefficients,
+    population_coefficients,
+)
+from popavg.posterior_tools.comparison import INTERVALS, MODELS, Comparison
+from popavg.posterior_tools.draws import Posterior
+from popavg.posterior_tools.summaries import IntervalKind, interval_settings, summarise
+
+__all__ = ["compare_gee"]
+
+
+def compare_gee(
+    fit: xr.DataTree,
+    *,
+    working_correlation: Literal["independence", "exchangeable", "ar1"] = "exchangeable",
+    groups: str | None = None,
+    time: str | None = None,
+    alpha: float | None = None,
+    method: Method = "projection",
+    ci_prob: float | None = None,
+    ci_kind: IntervalKind | None = None,
+) -> Comparison:
+    """GLM, GLMM conditional, GLMM population-averaged and GEE, term by term, with words.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        From :func:`popavg.fit`.
+    working_correlation, groups, time, alpha : optional
+        Of the GEE, see :func:`popavg.gee`. ``groups`` is the model's grouping factor where it
+        has only one.
+    method : str
+        Definition of the population-averaged coefficients, see
+        :func:`popavg.population_coefficients`; the projection uses the GEE's working correlation
+        at its estimated α, so that what differs from the GEE is estimation, not estimand.
+    ci_prob, ci_kind : optional
+        Level of all intervals, and kind of the credible ones; from ``arviz.rcParams``.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    SpecificationError
+        Several grouping factors and no ``groups``.
+    EstimandError
+        A model without random effects, or a method without a formula for this link.
+    SeparationError, ConvergenceError
+        The GEE has no finite estimate.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> comparison = pa.compare_gee(pa.load_example())
+    >>> comparison.to_frame()["model"].unique().tolist()
+    ['GLM', 'conditional', 'population-averaged', 'GEE']
+    """
+    prob, kind = interval_settings(ci_prob, ci_kind)
+    posterior = Posterior.from_fit(fit)
+    cluster = _cluster(posterior, groups)
+    gee = gee_from_design(
+        posterior.design,
+        groups or posterior.specification.group_names[cluster],
+        link=posterior.link,
+        family=posterior.family,
+        working_correlation=working_correlation,
+        time=time,
+        alpha=alpha,
+    )
+    coefficients = _population(fit, method, gee, groups=groups, time=time)
+    estimates = _estimates(posterior, coefficients, gee, prob=prob, kind=kind)
+    misfit = _misfit(coefficients)
+    return Comparison(
+        estimates=estimates,
+        agreement=_agreement(coefficients, estimates, gee, prob),
+        misfit=misfit,
+        facts=_facts(posterior, coefficients, gee, cluster=cluster, prob=prob),
+        words=_words(posterior, estimates, misfit, cluster=cluster, prob=prob),
+    )
+
+
+def _cluster(posterior: Posterior, groups: str | None) -> int:
+    names = posterior.specification.group_names
+    if not names:
+        raise EstimandError(
+            "the model has no random effects: there is nothing to average over",
+            "a model with a grouping term",
+            "fit with '+ (1 | cluster)'",
+        )
+    if groups is None and len(names) > 1:
+        raise SpecificationError(
+            f"the model has {len(names)} grouping factors, a GEE has one",
+            listing(names),
+            f"say which, for instance groups={names[0]!r}",
+        )
+    return names.index(groups) if groups in names else 0
+
+
+def _population(
+    fit: xr.DataTree, method: Method, gee: GEEResult, *, groups: str | None, time: str | None
+) -> PopulationCoefficients:
+    if method != "projection":
+        return population_coefficients(fit, method)
+    return population_coefficients(
+        fit,
+        method,
+        working_correlation=gee.working_correlation,
+        alpha=gee.alpha,
+        groups=groups,
+        time=time,
+    )
+
+
+def _estimates(
+    posterior: Posterior,
+    coefficients: PopulationCoefficients,
+    gee: GEEResult,
+    *,
+    prob: float,
+    kind: str,
+) -> pd.DataFrame:
+    design, terms = posterior.design, posterior.design.matrices.terms
+    glm = fit_glm_reference(
+        design.matrices.X,
+        design.response.y,
+        link=posterior.link,
+        family=posterior.family,
+        terms=terms,
+        trials=design.response.trials,
+        offset=design.matrices.offset,
+    )
+    beta = posterior.labelled(posterior.beta, "term", list(terms), "beta").to_numpy()
+    conditional = summarise(beta, ci_prob=prob, ci_kind=kind).assign(term=list(terms))
+    frames = {
+        "GLM": glm.to_frame(ci_prob=prob),
+        "conditional": conditional,
+        "population-averaged": coefficients.to_frame(ci_prob=prob, ci_kind=kind),
+        "GEE": gee.to_frame(ci_prob=prob),
+    }
+    columns = ["term", "estimate", "std_error", "lower", "upper"]
+    parts = [
+        frames[model][columns].assign(model=model, interval=INTERVALS[model]) for model in MODELS
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    order = table["term"].map({term: i for i, term in enumerate(terms)})
+    table = table.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
+    return table[["term", "model", "estimate", "std_error", "lower", "upper", "interval"]]
+
+
+def _agreement(
+    coefficients: PopulationCoefficients, estimates: pd.DataFrame, gee: GEEResult, prob: float
+) -> pd.DataFrame:
+    assert coefficients.attenuation is not None
+    ratio = coefficients.attenuation.draws.to_numpy()
+    summary = summarise(ratio, ci_prob=prob, ci_kind="eti", point_estimate="median")
+    own = estimates[estimates["model"] == "population-averaged"]["estimate"].to_numpy()
+    reference = gee.to_frame(ci_prob=prob)
+    distance = (own - reference["estimate"].to_numpy()) / reference["std_error"].to_numpy()
+    return pd.DataFrame(
+        {
+            "term": reference["term"],
+            "attenuation": summary["estimate"],
+            "attenuation_lower": summary["lower"],
+            "attenuation_upper": summary["upper"],
+            "distance": distance,
+        }
+    )
+
+
+def _misfit(coefficients: PopulationCoefficients) -> dict[str, float]:
+    assert coefficients.misfit is not None
+    means = coefficients.misfit.draws.mean(("chain", "draw"))
+    return {str(kind): float(means.sel(misfit=kind)) for kind in means["misfit"].to_numpy()}
+
+
+def _facts(
+    posterior: Posterior,
+    coefficients: PopulationCoefficients,
+    gee: GEEResult,
+    *,
+    cluster: int,
+    prob: float,
+) -> dict[str, Any]:
+    specification = posterior.specification
+    group = specification.groups[cluster]
+    return {
+        "formula": specification.formula,
+        "link": specification.link,
+        "family": specification.family,
+        "response": specification.response,
+        "n_rows": posterior.design.matrices.n_rows,
+        "n_clusters": gee.n_clusters,
+        "groups": gee.groups if isinstance(gee.groups, str) else group.name,
+        "working_correlation": gee.working_correlation,
+        "alpha": gee.alpha,
+        "gee_scale": gee.scale,
+        "method": coefficients.title.removeprefix("population-averaged coefficients ").strip("()"),
+        "scale": "probability" if posterior.link.is_probability else "response",
+        "ci_prob": prob,
+        "random_effects": _random_effects(posterior, prob),
+        "concordant_share": words.concordant_share(posterior.design, cluster),
+        "rows_dropped": specification.missing.rows,
+    }
+
+
+def _random_effects(posterior: Posterior, prob: float) -> list[str]:
+    lines = []
+    for group in posterior.specification.groups:
+        draws = posterior.data[f"sd_{group.name}"].transpose("chain", "draw", ...).to_numpy()
+        summary = summarise(draws.astype(float), ci_prob=prob)
+        for effect, (_, row) in zip(group.effects, summary.iterrows(), strict=True):
+            lines.append(
+                f"Standard deviation of {effect!r} over {group.n_clusters} clusters of "
+                f"{group.name!r}: {row['estimate']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]."
+            )
+    return lines
+
+
+def _words(
+    posterior: Posterior,
+    estimates: pd.DataFrame,
+    misfit: dict[str, float],
+    *,
+    cluster: int,
+    prob: float,
+) -> tuple[str, ...]:
+    design, link = posterior.design, posterior.link
+    group = design.matrices.groups[cluster]
+    sentences: list[str] = []
+    focus = words.focus_term(design.matrices.terms, estimates)
+    if focus is not None:
+        rows = estimates[estimates["term"] == focus].set_index("model")
+        reading = words.Reading(
+            focus, rows.loc["conditional"], rows.loc["population-averaged"], prob
+        )
+        sentences += words.readings(reading, design, link, group.name)
+    sentences.append(words.link_words(link, misfit))
+    sizes = np.bincount(group.index, minlength=len(group.levels))
+    sentences.append(words.missing_words(posterior.specification.missing, sizes.tolist()))
+    concordance = words.concordance_words(design, cluster)
+    return (*sentences, concordance) if concordance else tuple(sentences)
