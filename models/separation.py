@@ -66,20 +66,20 @@ def check_separation(
     >>> try:
     ...     check_separation(X, np.array([0.0, 1.0, 1.0, 1.0]), None, ("Intercept", "x"))
     ... except pa.errors.SeparationError as error:
-    ...     print(str(error)[:51])
-    quasi-complete separation: a combination of 'x' pre
+    ...     print(str(error)[:42])
+    quasi-complete separation: 'x' predicts th
     """
     side = _sides(y, trials, counts)
     if np.isin(side, (-1.0, 1.0)).all() and len(np.unique(side)) == 1:
         raise _constant(counts, bool(side[0] > 0))
     rows = pd.DataFrame(np.column_stack([_scaled(X), side])).drop_duplicates().to_numpy()
     design, side = rows[:, :-1], rows[:, -1]
-    direction = _separating_direction(design, side)
-    if direction is None:
+    if _separating_direction(design, side) is None:
         return
-    margins = side * (design @ direction)
-    complete = bool((side != 0.0).all() and margins.min() > _TOLERANCE)
-    raise _separated([terms[k] for k in _involved(direction, X)], complete, counts)
+    constant = np.ptp(X, axis=0) == 0.0
+    kept = _kept(design, side, constant)
+    complete = bool((side != 0.0).all()) and _largest_margin(design[:, kept], side) > _TOLERANCE
+    raise _separated([terms[k] for k in kept if not constant[k]], complete, counts)
 
 
 def _sides(y: Floats, trials: Floats | None, counts: bool) -> Floats:
@@ -145,11 +145,23 @@ def _solve(design: Floats, side: Floats) -> Floats | None:
     return solved.x if margins.max(initial=0.0) > _TOLERANCE else None
 
 
-def _involved(direction: Floats, X: Floats) -> list[int]:
-    """Columns with a part in the direction; the intercept only where it is alone."""
-    part = np.flatnonzero(np.abs(direction) > 1e-6 * np.abs(direction).max())
-    varying = [int(k) for k in part if np.ptp(X[:, k]) > 0.0]
-    return varying or [int(k) for k in part]
+def _kept(design: Floats, side: Floats, constant: NDArray[np.bool_]) -> list[int]:
+    """Columns without which there is no separation, and constant ones."""
+    kept = list(range(design.shape[1]))
+    for k in np.flatnonzero(~constant):
+        fewer = [column for column in kept if column != k]
+        if fewer and _separating_direction(design[:, fewer], side) is not None:
+            kept = fewer
+    return kept
+
+
+def _largest_margin(design: Floats, side: Floats) -> float:
+    """Largest margin that all rows can have at once: positive where separation is complete."""
+    n_terms = design.shape[1]
+    objective = np.r_[np.zeros(n_terms), -1.0]
+    signed = np.column_stack([-side[:, None] * design, np.ones(len(side))])
+    bounds = [(-1.0, 1.0)] * n_terms + [(0.0, None)]
+    return -float(linprog(objective, A_ub=signed, b_ub=np.zeros(len(side)), bounds=bounds).fun)
 
 
 def _constant(counts: bool, event: bool) -> SeparationError:
@@ -164,8 +176,9 @@ def _constant(counts: bool, event: bool) -> SeparationError:
 def _separated(names: list[str], complete: bool, counts: bool) -> SeparationError:
     kind = "complete" if complete else "quasi-complete"
     what = "counts of zero" if counts else "the outcome"
+    who = listing(names) if len(names) == 1 else f"a combination of {listing(names)}"
     return SeparationError(
-        f"{kind} separation: a combination of {listing(names)} predicts {what} perfectly"
+        f"{kind} separation: {who} predicts {what} perfectly"
         f"{'' if complete else ' for some rows'}, so maximum likelihood and GEE have no finite"
         " estimate",
         remedy="leave one of these terms out, merge levels with too few events, or rely on the"

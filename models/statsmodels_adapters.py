@@ -13,6 +13,7 @@ from popavg.links import Link
 __all__ = ["StatsmodelsLink", "statsmodels_family"]
 
 Floats = NDArray[np.float64]
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 class StatsmodelsLink(sm_links.Link):
@@ -25,8 +26,11 @@ class StatsmodelsLink(sm_links.Link):
 
     Notes
     -----
-    statsmodels' own probability links clip the mean, overflow with a warning at large negative
-    predictors, or lose the upper tail; these don't.
+    statsmodels' own logit overflows with a warning at large negative predictors and its cloglog
+    loses digits in the lower tail; these don't. Its least-squares iterations for a GLM see the mean
+    alone, which can't say how far above 1 - 2e-16 it is: there, and only there, ``deriv`` stops at
+    2e-16 as the variances of its binomial family do. `popavg.models.estimating_equations` works on
+    the linear predictor and needs neither.
 
     Examples
     --------
@@ -49,6 +53,8 @@ class StatsmodelsLink(sm_links.Link):
 
     def deriv(self, p: Floats) -> Floats:
         """Return d predictor / d mean at the mean ``p``."""
+        if self._link.is_probability:
+            p = np.clip(p, _EPSILON, 1.0 - _EPSILON)
         return 1.0 / self._link.derivative(self._link.link(p))
 
     def inverse_deriv(self, z: Floats) -> Floats:

@@ -67,10 +67,12 @@ class IndependenceStructure(CovStruct):
 
         Parameters
         ----------
-        expval, stdev : ndarray, shape (rows of the cluster,)
-            statsmodels' values; not used.
+        expval : ndarray, shape (rows of the cluster,)
+            statsmodels' means; not used.
         index : int
             The cluster.
+        stdev : ndarray, shape (rows of the cluster,)
+            statsmodels' standard deviations, which don't know the weights; not used.
         rhs : sequence of ndarray, shape (rows of the cluster,) or (rows of the cluster, columns)
             Right-hand sides.
 

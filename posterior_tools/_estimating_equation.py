@@ -12,7 +12,14 @@ from popavg.families import Family
 from popavg.links import Link
 from popavg.posterior_tools.working_correlation import ClusterLayout, WorkingCorrelation
 
-__all__ = ["MAX_ITERATIONS", "CorrelatedProblem", "Problem", "correlated", "solve"]
+__all__ = [
+    "MAX_ITERATIONS",
+    "CorrelatedProblem",
+    "PairedProblem",
+    "Problem",
+    "correlated",
+    "solve",
+]
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +27,9 @@ MAX_ITERATIONS = 100
 MAX_HALVINGS = 40
 STEP_TOLERANCE = 1e-12
 STALLED_TOLERANCE = 1e-9
+LONGEST_STEP = 4.0
+PAIRED_RATIO = 200
+PAIRED_CELLS = 2**23
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,15 @@ class Problem:
         d, e = _standardised(self.link, self.family, gamma @ self.columns.T + self.fixed, known)
         return self.moments(d, e)
 
+    def longest_fraction(self, step: Floats) -> Floats:
+        """How much of a step keeps every row's predictor in reach; all of it where mu is linear."""
+        if self.link.name == "identity":
+            return np.ones(len(step))
+        reach = np.abs(step @ self.columns.T).max(axis=1)
+        return LONGEST_STEP / np.maximum(reach, LONGEST_STEP)
+
     def moments(self, d: Floats, e: Floats) -> tuple[Floats, Floats]:
+        """Sums over rows; d and e as `_standardised` gives them, shape (draws, rows)."""
         p = self.columns.shape[1]
         squares = (self.columns[:, :, None] * self.columns[:, None, :]).reshape(-1, p * p)
         score = (self.weight * d * e) @ self.columns
@@ -68,6 +86,26 @@ class CorrelatedProblem(Problem):
         return products[:, :-1, -1], products[:, :-1, :-1]
 
 
+@dataclass(frozen=True)
+class PairedProblem(Problem):
+    """The same as `CorrelatedProblem` through one matrix over the distinct rows.
+
+    With few distinct rows the observations' R^{-1}, summed over the pairs of distinct rows they
+    stand for, is small, and the moments are matrix products over all draws at once.
+    """
+
+    precision: Floats  # (rows, rows)
+
+    @property
+    def cells(self) -> int:
+        return 4 * len(self.fixed)
+
+    def moments(self, d: Floats, e: Floats) -> tuple[Floats, Floats]:
+        score = (d * (e @ self.precision)) @ self.columns
+        halves = [(d * column) @ self.precision for column in self.columns.T]
+        return score, np.stack([(d * half) @ self.columns for half in halves], axis=-1)
+
+
 def correlated(
     problem: Problem,
     weight: Floats,
@@ -75,7 +113,8 @@ def correlated(
     *,
     correlation: WorkingCorrelation,
     layout: ClusterLayout | None,
-) -> CorrelatedProblem:
+) -> CorrelatedProblem | PairedProblem:
+    """The problem with a working correlation; ``weight`` and ``index`` of the observations."""
     if layout is None:
         raise SpecificationError(
             f"working correlation {correlation!r} without the clusters", remedy="give a layout"
@@ -84,16 +123,15 @@ def correlated(
         raise DataError(f"a layout of {len(layout.order)} rows", f"{len(weight)} observations")
     correlation.check(layout)
     place = layout.order if index is None else index[layout.order]
-    return CorrelatedProblem(
-        problem.link,
-        problem.family,
-        problem.columns,
-        problem.fixed,
-        weight[layout.order],
-        place,
-        correlation,
-        layout,
-    )
+    sorted_weight = weight[layout.order]
+    base = (problem.link, problem.family, problem.columns, problem.fixed)
+    n_rows, n_observations = len(problem.fixed), len(weight)
+    if n_rows**2 > PAIRED_RATIO * n_observations or n_rows * n_observations > PAIRED_CELLS:
+        return CorrelatedProblem(*base, sorted_weight, place, correlation, layout)
+    stands_for = np.zeros((n_observations, n_rows))
+    stands_for[np.arange(n_observations), place] = np.sqrt(sorted_weight)
+    white = correlation.whiten(stands_for, layout)
+    return PairedProblem(*base, problem.weight, white.T @ white)
 
 
 @dataclass(frozen=True)
@@ -118,7 +156,7 @@ class _Target:
 def _standardised(
     link: Link, family: Family, predictor: Floats, known: _Target
 ) -> tuple[Floats, Floats]:
-    """(d mu/d eta)/sqrt(V) and (pi - mu)/sqrt(V); for probabilities from logs, in the lesser tail."""
+    """(d mu/d eta)/sqrt(V) and (pi - mu)/sqrt(V); of probabilities from logs, lesser tail."""
     if not link.is_probability:
         mean = link.inverse(predictor)
         sd = np.sqrt(family.variance(mean))
@@ -192,12 +230,13 @@ def _damped(
     a next step; the last value says for which draws such a point was found.
     """
     before = np.einsum("sp,sp->s", old.score, old.step)
+    first = problem.longest_fraction(old.step)
     high = np.arange(len(gamma))
     moved, lower = gamma.copy(), np.zeros(len(gamma), dtype=bool)
     new = old.take(high)
     for halving in range(MAX_HALVINGS):
-        fraction = 0.5**halving
-        tried = gamma[high] + fraction * old.step[high]
+        fraction = 0.5**halving * first[high]
+        tried = gamma[high] + fraction[:, None] * old.step[high]
         state = _State.at(problem, known.take(high), tried)
         enough = old.take(high).norm(state.score) < (1.0 - 0.2 * fraction) * before[high]
         good = np.flatnonzero(enough & np.isfinite(state.step).all(axis=1))

@@ -120,9 +120,9 @@ def _check_rank(scaled: Floats) -> None:
     limit = max(scaled.shape) * np.finfo(np.float64).eps * max(diagonal[0], 1.0)
     rank = int((diagonal > limit).sum())
     if rank < scaled.shape[1]:
-        dependent = sorted(int(column) for column in pivots[rank:])
+        dependent = ", ".join(str(column) for column in sorted(pivots[rank:]))
         raise DataError(
-            f"columns {', '.join(map(str, dependent))} of X are linear combinations of the others over these"
-            f" rows: rank {rank}, {scaled.shape[1]} columns",
+            f"columns {dependent} of X are linear combinations of the others over these rows:"
+            f" rank {rank}, {scaled.shape[1]} columns",
             remedy="leave them out, or project over a design in which they differ",
         )

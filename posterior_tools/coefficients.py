@@ -18,10 +18,23 @@ from popavg.posterior_tools.estimates import Estimates
 from popavg.posterior_tools.projection_design import ProjectionDesign, WorkingStructure
 from popavg.posterior_tools.targets import population_predictor
 
-__all__ = ["METHODS", "PopulationCoefficients", "population_coefficients"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "PopulationCoefficients",
+    "coefficients_of",
+    "population_coefficients",
+]
 
 Method = Literal["projection", "least_squares", "exact", "attenuation"]
 METHODS: tuple[Method, ...] = ("projection", "least_squares", "exact", "attenuation")
+
+_HOW: dict[Method, str] = {
+    "projection": "projection, {}",
+    "least_squares": "least squares on the link scale",
+    "exact": "closed form",
+    "attenuation": "Zeger-Liang-Albert approximation",
+}
 
 #: Misfit (largest difference of probabilities) above which a reader is told.
 NOTICEABLE_MISFIT = 0.02
@@ -34,17 +47,21 @@ class PopulationCoefficients(Estimates):
     Attributes
     ----------
     attenuation : Estimates
-        β̃/β of every term, draw by draw.
+        β̃/β of every term, draw by draw; summarised by its median, since a ratio whose
+        denominator may be zero has no mean.
     misfit : Estimates
         Largest and root-mean-square difference between the population mean and the marginal
         model g⁻¹(Xβ̃), on the response scale.
     method : str
         How β̃ is defined.
+    how : str
+        The same in words, with the working correlation.
     """
 
     attenuation: Estimates | None = None
     misfit: Estimates | None = None
     method: str = "projection"
+    how: str = ""
 
 
 def population_coefficients(
@@ -75,8 +92,9 @@ def population_coefficients(
         Rows to project over. Under dropout the observed rows re-import the missingness; give the
         intended design instead.
     weights : str or array_like, optional
-        A weight for every row of the design. ``"projection"`` multiplies it by the trials of
-        ``p(successes, trials)``, as the GEE does.
+        A weight for every row of the design. Over the observed rows ``"projection"`` multiplies
+        it by the trials of ``p(successes, trials)``, as the GEE does; a row of a design of its
+        own counts as one trial.
     working_correlation, alpha, groups, time : optional
         Of the estimating equation: see :func:`popavg.gee`. ``alpha`` must be given for
         ``"exchangeable"`` and ``"ar1"``; ``groups`` where the model has several factors.
@@ -107,37 +125,44 @@ def population_coefficients(
     >>> coefficients.to_frame()["term"].to_list()
     ['Intercept', 'treatment[terbinafine]', 'time', 'treatment[terbinafine]:time']
     """
-    check_choice("method", method, METHODS)
     structure = WorkingStructure(working_correlation, alpha, groups, time)
-    if method != "projection" and working_correlation != "independence":
-        raise SpecificationError(
-            f"method={method!r} with a working correlation",
-            "a working correlation with method='projection' only",
-        )
     posterior = Posterior.from_fit(fit)
+    return coefficients_of(posterior, method, structure, design=design, weights=weights)
+
+
+def coefficients_of(
+    posterior: Posterior,
+    method: Method,
+    structure: WorkingStructure,
+    *,
+    design: pd.DataFrame | Literal["observed"] = "observed",
+    weights: str | ArrayLike | None = None,
+) -> PopulationCoefficients:
+    """:func:`population_coefficients` of a posterior that has been read already."""
+    check_choice("method", method, METHODS)
+    if method != "projection" and structure.name != "independence":
+        raise SpecificationError(
+            f"method={method!r} with working_correlation={structure.name!r}",
+            "a working correlation with method='projection' only",
+            "leave out the working correlation, or use method='projection'",
+        )
     rows = ProjectionDesign.build(posterior, design, weights, structure)
-    parts = [_block(posterior, rows, method, block) for block in posterior.blocks(len(rows.rows))]
+    parts = [
+        _block(posterior, rows, method, block) for block in posterior.blocks(rows.matrices.n_rows)
+    ]
     beta, misfit = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _assemble(posterior, beta, misfit, _describe(method, structure, rows))
-
-
-@dataclass(frozen=True)
-class _Description:
-    method: Method
-    title: str
-    design: str
-
-
-def _describe(
-    method: Method, structure: WorkingStructure, rows: ProjectionDesign
-) -> _Description:
-    how = {
-        "projection": f"projection, {structure}",
-        "least_squares": "least squares on the link scale",
-        "exact": "closed form",
-        "attenuation": "Zeger-Liang-Albert approximation",
-    }[method]
-    return _Description(method, f"population-averaged coefficients ({how})", rows.label)
+    terms = list(posterior.design.matrices.terms)
+    how = _HOW[method].format(structure)
+    return PopulationCoefficients(
+        draws=posterior.labelled(beta, "term", terms, "population_coefficients"),
+        labels=pd.DataFrame({"term": terms}),
+        title=f"population-averaged coefficients ({how})",
+        notes=(f"Projected over {rows.label}.", *_misfit_note(posterior, misfit)),
+        attenuation=_attenuation(posterior, beta),
+        misfit=_misfit(posterior, misfit, rows.label),
+        method=method,
+        how=how,
+    )
 
 
 def _block(
@@ -145,10 +170,9 @@ def _block(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coefficients and misfit of some draws."""
     matrices, link = rows.matrices, posterior.link
-    predictor = population_predictor(posterior, matrices, block)
-    beta = posterior.beta[block]
-    variance = posterior.variance(matrices, block)
     shared = {"offset": matrices.offset}
+    variance = posterior.variance(matrices, block)
+    predictor = population_predictor(posterior, matrices, block, variance=variance)
     if method == "projection":
         coefficients = projection.project(
             predictor,
@@ -167,41 +191,39 @@ def _block(
         )
     else:
         closed = closed_forms.exact if method == "exact" else closed_forms.attenuation
-        wide = np.broadcast_to(variance, predictor.shape)
-        coefficients = closed(beta, wide, matrices.X, link, **shared)
+        coefficients = closed(posterior.beta[block], variance, matrices.X, link, **shared)
     misfit = projection.misfit(
         predictor, matrices.X, coefficients, link, weights=rows.distinct_weights, **shared
     )
     return coefficients, misfit
 
 
-def _assemble(
-    posterior: Posterior,
-    beta: NDArray[np.float64],
-    misfit: NDArray[np.float64],
-    description: _Description,
-) -> PopulationCoefficients:
-    terms = list(posterior.design.matrices.terms)
-    labels = pd.DataFrame({"term": terms})
-    ratio = beta / posterior.beta
+def _attenuation(posterior: Posterior, beta: NDArray[np.float64]) -> Estimates:
+    """β̃/β; not a number in draws whose β is exactly zero, where there is no ratio."""
+    conditional, terms = posterior.beta, list(posterior.design.matrices.terms)
+    ratio = np.full_like(beta, np.nan)
+    np.divide(beta, conditional, out=ratio, where=conditional != 0.0)
+    zero = {term: int(n) for term, n in zip(terms, (conditional == 0.0).sum(axis=0), strict=True)}
+    notes = tuple(
+        f"Not defined for {term!r}: its conditional coefficient is 0 in {n} draws."
+        for term, n in zero.items()
+        if n
+    )
+    return Estimates(
+        posterior.labelled(ratio, "term", terms, "attenuation"),
+        pd.DataFrame({"term": terms}),
+        "attenuation (median of population-averaged / conditional coefficient)",
+        notes=notes,
+        point_estimate="median",
+    )
+
+
+def _misfit(posterior: Posterior, misfit: NDArray[np.float64], where: str) -> Estimates:
     kinds = ["largest", "root mean square"]
-    distance = Estimates(
+    return Estimates(
         posterior.labelled(misfit, "misfit", kinds, "misfit"),
         pd.DataFrame({"misfit": kinds}),
-        f"difference between the population mean and the marginal model over {description.design}",
-    )
-    return PopulationCoefficients(
-        draws=posterior.labelled(beta, "term", terms, "population_coefficients"),
-        labels=labels,
-        title=description.title,
-        notes=(f"Projected over {description.design}.", *_misfit_note(posterior, misfit)),
-        attenuation=Estimates(
-            posterior.labelled(ratio, "term", terms, "attenuation"),
-            labels,
-            "attenuation (population-averaged / conditional coefficient)",
-        ),
-        misfit=distance,
-        method=description.method,
+        f"difference between the population mean and the marginal model over {where}",
     )
 
 

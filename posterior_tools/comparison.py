@@ -72,7 +72,9 @@ class Comparison:
         check_choice("layout", layout, ("long", "wide"))
         if layout == "long":
             return self.estimates.merge(self.agreement, on="term", how="left", sort=False)
-        table = self.estimates.pivot(index="term", columns="model", values=["estimate", "std_error"])
+        table = self.estimates.pivot(
+            index="term", columns="model", values=["estimate", "std_error"]
+        )
         columns = {
             f"{model} {value}".replace("std_error", "SE"): table[value, model].reindex(self.terms)
             for model in MODELS

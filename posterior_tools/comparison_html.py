@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment
 
 from popavg.posterior_tools.comparison import MODELS, Comparison
-from popavg.posterior_tools.comparison_text import footnotes, heading
+from popavg.posterior_tools.comparison_text import cells, footnotes, heading
 
 __all__ = ["STYLE", "render_html"]
 
@@ -29,11 +29,10 @@ _TEMPLATE = """
 <th>GEE<small>{{ working_correlation }}</small></th>
 <th>attenuation<small>β̃/β</small></th><th>distance<small>in GEE SE</small></th></tr></thead>
 <tbody>
-{% for row in rows %}<tr><td>{{ row.term }}</td>
-{% for cell in row.cells %}<td{% if cell.own %} class="own"{% endif %}>{{ cell.estimate }}
-<small>[{{ cell.lower }}, {{ cell.upper }}]</small></td>{% endfor %}
-<td>{{ row.attenuation }}<small>[{{ row.attenuation_lower }}, {{ row.attenuation_upper }}]</small></td>
-<td>{{ row.distance }}</td></tr>
+{% for term, cells in rows %}<tr><td>{{ term }}</td>
+{% for number, interval in cells %}<td{% if loop.index == own %} class="own"{% endif %}>\
+{{ number }}<small>{{ interval }}</small></td>
+{% endfor %}</tr>
 {% endfor %}</tbody></table>
 <p class="notes">{% for line in footnotes %}{{ line }}<br>{% endfor %}</p>
 {% for paragraph in words %}<p>{{ paragraph }}</p>
@@ -42,36 +41,25 @@ _TEMPLATE = """
 
 
 def render_html(comparison: Comparison) -> str:
-    """A fragment with its own style, safe for any names in the data."""
+    """A fragment with its own style, safe for any names in the data.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to show.
+
+    Returns
+    -------
+    str
+        One ``div``; nothing in it comes from elsewhere.
+    """
     template = Environment(autoescape=True, trim_blocks=True).from_string(_TEMPLATE)
     return template.render(
         style=STYLE,
         heading=heading(comparison),
         working_correlation=comparison.facts["working_correlation"],
-        rows=_rows(comparison),
+        rows=list(cells(comparison)),
+        own=1 + MODELS.index("population-averaged"),
         footnotes=footnotes(comparison),
         words=comparison.words,
     )
-
-
-def _rows(comparison: Comparison) -> list[dict[str, object]]:
-    table = comparison.estimates.set_index(["term", "model"])
-    rows = []
-    for _, agreement in comparison.agreement.iterrows():
-        cells = [
-            {
-                "own": model == "population-averaged",
-                **{
-                    name: f"{table.loc[(agreement['term'], model), name]:.3f}"
-                    for name in ("estimate", "lower", "upper")
-                },
-            }
-            for model in MODELS
-        ]
-        numbers = {
-            name: f"{agreement[name]:.2f}"
-            for name in ("attenuation", "attenuation_lower", "attenuation_upper")
-        }
-        distance = f"{agreement['distance']:+.2f}"
-        rows.append({"term": agreement["term"], "cells": cells, "distance": distance, **numbers})
-    return rows

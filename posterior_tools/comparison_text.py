@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from io import StringIO
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from popavg.posterior_tools.comparison import MODELS, Comparison
+from popavg.posterior_tools.summaries import decimals
 
-__all__ = ["cell", "heading", "render_text"]
+__all__ = ["cell", "cells", "footnotes", "heading", "render_text"]
 
 _HEADINGS = {
     "GLM": "GLM\nclusters ignored",
@@ -22,21 +26,41 @@ _HEADINGS = {
     "GEE": "GEE\n{working_correlation}",
 }
 
-#: Wider than any table; long terms are folded at 32 characters.
-_WIDE = 200
+#: Longer terms are folded.
+_WIDEST = 40
 
 
 def render_text(comparison: Comparison, width: int = 110) -> str:
-    """Table in its own width, then words wrapped at ``width`` characters."""
-    console = Console(file=StringIO(), width=_WIDE, color_system=None, highlight=False)
-    console.print(Text(heading(comparison)))
-    console.print(_table(comparison))
-    for line in footnotes(comparison):
-        console.print(Text(line))
+    """Table and words for a terminal.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to show.
+    width : int
+        Characters in a line of words. The table has its own width: numbers are never cut, terms
+        are folded at 40 characters.
+
+    Returns
+    -------
+    str
+    """
+    table = _table(comparison)
+    probe = Console(width=10_000)
+    console = Console(
+        file=StringIO(),
+        width=max(width, Measurement.get(probe, probe.options, table).maximum),
+        color_system=None,
+        highlight=False,
+    )
+    console.print(table)
     stream = console.file
     assert isinstance(stream, StringIO)
+    drawn = "\n".join(line.rstrip() for line in stream.getvalue().rstrip().splitlines())
+    lines = [textwrap.fill(line, width) for line in footnotes(comparison)]
     paragraphs = [textwrap.fill(words, width) for words in comparison.words]
-    return "\n\n".join([stream.getvalue().rstrip(), *paragraphs])
+    title = textwrap.fill(heading(comparison), width)
+    return "\n\n".join([f"{title}\n{drawn}\n" + "\n".join(lines), *paragraphs])
 
 
 def heading(comparison: Comparison) -> str:
@@ -48,9 +72,22 @@ def heading(comparison: Comparison) -> str:
     )
 
 
-def cell(row: pd.Series) -> str:
-    """An estimate over its interval."""
-    return f"{row['estimate']:.3f}\n[{row['lower']:.3f}, {row['upper']:.3f}]"
+def cell(row: pd.Series) -> tuple[str, str]:
+    """An estimate and its interval, with as many decimals as its standard error deserves."""
+    places = decimals(row["std_error"])
+    estimate, lower, upper = (f"{row[name]:.{places}f}" for name in ("estimate", "lower", "upper"))
+    return estimate, f"[{lower}, {upper}]"
+
+
+def cells(comparison: Comparison) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Every term with its cells: the models', the attenuation and the distance."""
+    rows = comparison.estimates.set_index(["term", "model"])
+    for _, agreement in comparison.agreement.iterrows():
+        term = str(agreement["term"])
+        models = [cell(rows.loc[(term, model)]) for model in MODELS]
+        spread = f"[{agreement['attenuation_lower']:.2f}, {agreement['attenuation_upper']:.2f}]"
+        attenuation = (f"{agreement['attenuation']:.2f}", spread)
+        yield term, [*models, attenuation, (f"{agreement['distance']:+.2f}", "")]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -68,18 +105,14 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 
 def _table(comparison: Comparison) -> Table:
+    rows = list(cells(comparison))
+    titles = [_HEADINGS[model].format(**comparison.facts) for model in MODELS]
+    titles += ["attenuation\nβ̃/β", "distance\nin GEE SE"]
+    longest = max(cell_len(term) for term, _ in rows)
     table = Table(pad_edge=False, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    longest = max(len(str(term)) for term in comparison.terms)
-    table.add_column("term", overflow="fold", min_width=min(longest, 32), max_width=32)
-    headings = [_HEADINGS[model].format(**comparison.facts) for model in MODELS]
-    for title in (*headings, "attenuation\nβ̃/β", "distance\nin GEE SE"):
-        table.add_column(title, justify="right", no_wrap=True)
-    rows = comparison.estimates.set_index(["term", "model"])
-    for _, agreement in comparison.agreement.iterrows():
-        term = agreement["term"]
-        cells = [cell(rows.loc[(term, model)]) for model in MODELS]
-        spread = f"[{agreement['attenuation_lower']:.2f}, {agreement['attenuation_upper']:.2f}]"
-        attenuation = f"{agreement['attenuation']:.2f}\n{spread}"
-        distance = f"{agreement['distance']:+.2f}"
-        table.add_row(Text(str(term)), *map(Text, [*cells, attenuation, distance]))
+    table.add_column("term", overflow="fold", min_width=min(longest, _WIDEST), max_width=_WIDEST)
+    for title in titles:
+        table.add_column(Text(title), justify="right", no_wrap=True)
+    for term, pairs in rows:
+        table.add_row(Text(term), *(Text("\n".join(pair).rstrip()) for pair in pairs))
     return table

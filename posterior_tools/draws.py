@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -16,13 +16,21 @@ from popavg.design import Design, DesignMatrices, family_of
 from popavg.errors import DataError, EstimandError, SpecificationError, StorageError
 from popavg.families import Family
 from popavg.links import Link, get_link
+from popavg.posterior_tools._draw_checks import (
+    check_correlations,
+    check_posterior,
+    flat_draws,
+    in_order,
+)
 from popavg.posterior_tools.tree import read_training_frame
 from popavg.specification import ATTRIBUTE, Specification
 
-__all__ = ["Posterior"]
+__all__ = ["Posterior", "read_specification"]
 
 #: Largest temporary array, in numbers.
 BLOCK = 4_000_000
+
+_GROUPS = ("posterior", "constant_data", "training_data")
 
 
 @dataclass(frozen=True)
@@ -47,32 +55,46 @@ class Posterior:
     def from_fit(cls, fit: xr.DataTree) -> Posterior:
         """Read a fit.
 
+        Parameters
+        ----------
+        fit : xarray.DataTree
+            With the groups ``posterior``, ``constant_data`` and ``training_data``.
+
         Raises
         ------
         SpecificationError
             Not a fit made by popavg.
         DataError
-            Draws that are NaN or infinite.
+            Parameters that are missing, or whose draws are NaN or infinite, negative (standard
+            deviations) or impossible (correlations).
         StorageError
             The design rebuilt from the training frame isn't the one the fit was made with.
         """
         specification = read_specification(fit)
+        absent = [name for name in _GROUPS if name not in fit.children]
+        if absent:
+            raise SpecificationError(
+                f"the fit has no group {listing(absent)}", listing(_GROUPS), "pass a whole fit"
+            )
         frame = read_training_frame(fit, specification)
-        link = get_link(specification.link)
-        family = family_of(specification.formula, link)
-        design = Design.build(specification.formula, frame, family=family)
+        family = family_of(specification.formula, get_link(specification.link))
+        design = Design.build(
+            specification.formula, frame, family=family, extra=tuple(frame.columns)
+        )
         design = replace(design, missing=specification.missing)
         _check_same_design(fit, design)
         data = fit["posterior"].to_dataset()
-        _check_finite(data, ["beta", *(f"sd_{name}" for name in specification.group_names)])
+        check_posterior(data, specification)
         return cls(specification, design, data)
 
     @property
     def link(self) -> Link:
+        """The model's link."""
         return get_link(self.specification.link)
 
     @property
     def family(self) -> Family:
+        """The response's distribution."""
         return family_of(self.design.formula, self.link)
 
     @property
@@ -83,7 +105,53 @@ class Posterior:
     @cached_property
     def beta(self) -> NDArray[np.float64]:
         """Conditional coefficients, shape (draws, terms), in the design's order."""
-        return self._flat(self.data["beta"].sel(term=list(self.design.matrices.terms)))
+        return flat_draws(in_order(self.data["beta"], "term", self.design.matrices.terms))
+
+    def standard_deviations(self, group: str) -> NDArray[np.float64]:
+        """Standard deviations of a factor's effects, shape (draws, effects).
+
+        Raises
+        ------
+        DataError
+            Some are negative.
+        """
+        name, effects = f"sd_{group}", self._effect_names(group)
+        sd = flat_draws(in_order(self.data[name], f"effect_{group}", effects))
+        negative = int((sd < 0).any(axis=1).sum())
+        if negative:
+            raise DataError(
+                f"{negative} of {len(sd)} draws of {name!r} are negative",
+                "standard deviations from 0",
+                "check whether these are logarithms or variances",
+            )
+        return sd
+
+    def covariance_root(self, group: str) -> NDArray[np.float64]:
+        """Roots R of a factor's covariance matrices, Σ = RR', shape (draws, effects, effects).
+
+        Raises
+        ------
+        DataError
+            A standard deviation is negative, or a draw of the correlations isn't a correlation
+            matrix.
+
+        Notes
+        -----
+        By the correlations' eigenvectors, which exist also where Σ is singular. Eigenvalues
+        below zero by no more than the rounding of the stored numbers are those of a singular
+        matrix and count as zero; what is further below is refused.
+        """
+        sd, name = self.standard_deviations(group), f"corr_{group}"
+        if name not in self.data:
+            return sd[:, :, None] * np.eye(sd.shape[1])
+        effects = self._effect_names(group)
+        ordered = in_order(self.data[name], f"effect_{group}", effects)
+        ordered = in_order(ordered, f"effect_{group}_other", effects)
+        correlation = flat_draws(ordered.transpose(..., f"effect_{group}", f"effect_{group}_other"))
+        check_correlations(name, ordered, correlation)
+        eigenvalues, vectors = np.linalg.eigh(correlation)
+        scale = np.sqrt(np.where(eigenvalues > 0.0, eigenvalues, 0.0))
+        return sd[:, :, None] * vectors * scale[:, None, :]
 
     def covariance(self, group: str) -> NDArray[np.float64]:
         """Covariance matrices of a factor's effects, shape (draws, effects, effects).
@@ -91,26 +159,13 @@ class Posterior:
         Raises
         ------
         DataError
-            A standard deviation is negative, or a matrix isn't positive semi-definite.
+            As :meth:`covariance_root`.
         """
-        sd = self._flat(self.data[f"sd_{group}"])
-        if (sd < 0).any():
-            raise DataError(f"{int((sd < 0).sum())} draws of 'sd_{group}' are negative")
-        if f"corr_{group}" not in self.data:
-            return sd[:, :, None] ** 2 * np.eye(sd.shape[1])
-        correlation = self._flat(self.data[f"corr_{group}"])
-        covariance = sd[:, :, None] * correlation * sd[:, None, :]
-        smallest = np.linalg.eigvalsh(correlation)[:, 0]
-        if (smallest < -1e-8).any():
-            raise DataError(
-                f"{int((smallest < -1e-8).sum())} draws of 'corr_{group}' aren't positive "
-                "semi-definite",
-                remedy="check how these draws were put together",
-            )
-        return covariance
+        root = self._roots[group]
+        return root @ root.mT
 
     def effects(self, group: str) -> NDArray[np.float64]:
-        """The clusters' own effects, shape (draws, clusters, effects).
+        """The clusters' own effects, shape (draws, clusters, effects), in the design's order.
 
         Raises
         ------
@@ -123,26 +178,29 @@ class Posterior:
                 "the targets 'population' and 'typical'",
                 "fit with the latent model to get them",
             )
-        return self._flat(self.data[f"u_{group}"])
+        names = self.specification.group_names
+        levels = self.design.matrices.groups[names.index(group)].levels
+        ordered = in_order(self.data[f"u_{group}"], group, levels)
+        ordered = in_order(ordered, f"effect_{group}", self._effect_names(group))
+        return flat_draws(ordered.transpose(..., group, f"effect_{group}"))
 
     def predictor(self, matrices: DesignMatrices, rows: slice) -> NDArray[np.float64]:
         """Linear predictor with the random effects at zero, shape (draws in ``rows``, rows)."""
         return self.beta[rows] @ matrices.X.T + matrices.offset
 
     def variance(self, matrices: DesignMatrices, rows: slice) -> NDArray[np.float64]:
-        """v = z'Σz summed over the factors, shape (draws in ``rows``, rows or 1).
+        """Variance v = z'Σz over all factors, shape (draws in ``rows``, rows or 1).
 
-        One column where v is the same for all rows (random intercepts only).
+        One column where v is the same for all rows (random intercepts only). A sum of squares,
+        ‖R'z‖², so that it can't be negative.
         """
         total: NDArray[np.float64] = np.zeros((len(self.beta[rows]), 1))
         for group in matrices.groups:
-            covariance = self._covariances[group.name][rows]
-            if len(group.Z) and (group.Z == group.Z[0]).all():
-                z = group.Z[:1]
-            else:
-                z = group.Z
-            total = total + np.einsum("nq,sqr,nr->sn", z, covariance, z, optimize=True)
-        return np.maximum(total, 0.0)
+            constant = len(group.Z) > 0 and bool(np.equal(group.Z, group.Z[:1]).all())
+            z = group.Z[:1] if constant else group.Z
+            for column in np.moveaxis(self._roots[group.name][rows], 2, 0):
+                total = total + (column @ z.T) ** 2
+        return total
 
     def blocks(self, n_rows: int) -> Iterator[slice]:
         """Slices of draws, small enough that draws × rows stays below :data:`BLOCK`."""
@@ -162,12 +220,11 @@ class Posterior:
         return xr.DataArray(shaped, dims=("chain", "draw", dim), coords=coords, name=name)
 
     @cached_property
-    def _covariances(self) -> dict[str, NDArray[np.float64]]:
-        return {name: self.covariance(name) for name in self.specification.group_names}
+    def _roots(self) -> dict[str, NDArray[np.float64]]:
+        return {name: self.covariance_root(name) for name in self.specification.group_names}
 
-    def _flat(self, array: xr.DataArray) -> NDArray[np.float64]:
-        ordered = array.transpose("chain", "draw", ...).to_numpy().astype(float)
-        return ordered.reshape(-1, *ordered.shape[2:])
+    def _effect_names(self, group: str) -> tuple[str, ...]:
+        return self.specification.groups[self.specification.group_names.index(group)].effects
 
 
 def read_specification(fit: xr.DataTree) -> Specification:
@@ -187,38 +244,22 @@ def read_specification(fit: xr.DataTree) -> Specification:
     return Specification.from_json(fit.attrs[ATTRIBUTE])
 
 
-def training_frame(fit: xr.DataTree) -> pd.DataFrame:
-    """The rows that a fit was made from."""
-    return read_training_frame(fit, read_specification(fit))
-
-
-def _check_finite(data: xr.Dataset, names: list[str]) -> None:
-    absent = [name for name in names if name not in data]
-    if absent:
-        raise DataError(
-            f"the posterior has no {listing(absent)}",
-            listing(list(data.data_vars)),
-            "give the draws the names that popavg uses: beta, sd_<group>, corr_<group>",
-        )
-    for name in names:
-        values = data[name].to_numpy()
-        bad = int((~np.isfinite(values)).sum())
-        if bad:
-            raise DataError(
-                f"{bad} draws of {name!r} are NaN or infinite",
-                "finite draws",
-                "remove unfinished draws before summarising",
-            )
-
-
 def _check_same_design(fit: xr.DataTree, design: Design) -> None:
-    stored = fit["constant_data"]["X"].to_numpy()
-    scale = np.abs(stored).max() + 1.0
-    if stored.shape != design.matrices.X.shape or not np.allclose(
-        stored, design.matrices.X, rtol=1e-9, atol=1e-9 * scale
-    ):
+    stored, matrices = fit["constant_data"].to_dataset(), design.matrices
+    rebuilt: dict[str, NDArray[Any]] = {"X": matrices.X, "offset": matrices.offset}
+    for group in matrices.groups:
+        rebuilt |= {f"Z_{group.name}": group.Z, f"index_{group.name}": group.index}
+    same = tuple(str(term) for term in stored["term"].to_numpy()) == matrices.terms
+    if not same or not all(_close(stored, name, values) for name, values in rebuilt.items()):
         raise StorageError(
             "the design rebuilt from the fit's data isn't the one that it was made with",
             "a fit whose data were left unchanged",
             "fit again with this version of popavg and formulae",
         )
+
+
+def _close(stored: xr.Dataset, name: str, values: NDArray[Any]) -> bool:
+    if name not in stored or stored[name].shape != values.shape:
+        return False
+    before = stored[name].to_numpy()
+    return np.allclose(before, values, rtol=1e-9, atol=1e-9 * (np.abs(before).max() + 1.0))

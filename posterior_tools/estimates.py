@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -11,8 +11,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from popavg.errors import SpecificationError
-from popavg.posterior_tools.summaries import IntervalKind, interval_settings, summarise
+from popavg._checks import listing
+from popavg.errors import DataError, SpecificationError
+from popavg.posterior_tools.summaries import (
+    COLUMNS,
+    IntervalKind,
+    PointEstimate,
+    interval_settings,
+    summarise,
+)
 
 __all__ = ["Estimates"]
 
@@ -35,6 +42,8 @@ class Estimates:
         Which population they speak of: ``"population"``, ``"typical"`` or ``"sampled"``.
     notes : tuple of str
         Sentences that a reader needs.
+    point_estimate : {"mean", "median"}, optional
+        What ``estimate`` is; ``arviz.rcParams["stats.point_estimate"]`` by default.
 
     Examples
     --------
@@ -52,7 +61,7 @@ class Estimates:
     title: str
     target: str = "population"
     notes: tuple[str, ...] = ()
-    attributes: dict[str, Any] = field(default_factory=dict)
+    point_estimate: PointEstimate | None = None
 
     def __post_init__(self) -> None:
         dims = self.draws.dims
@@ -61,6 +70,13 @@ class Estimates:
         if len(self.labels) != self.draws.shape[2]:
             raise SpecificationError(
                 f"{len(self.labels)} labels for {self.draws.shape[2]} estimands", "one each"
+            )
+        taken = [str(name) for name in self.labels.columns if name in COLUMNS]
+        if taken:
+            raise DataError(
+                f"the column {listing(taken)} has a name that the results use",
+                f"names other than {listing(COLUMNS)}",
+                "rename it",
             )
 
     @property
@@ -87,14 +103,16 @@ class Estimates:
             mcse``.
         """
         values = self.draws.to_numpy().astype(float)
-        numbers = summarise(values, ci_prob=ci_prob, ci_kind=ci_kind)
+        numbers = summarise(
+            values, ci_prob=ci_prob, ci_kind=ci_kind, point_estimate=self.point_estimate
+        )
         return pd.concat([self.labels.reset_index(drop=True), numbers], axis=1)
 
     def to_datatree(self) -> xr.DataTree:
         """The draws as the posterior of a tree that every ``az.*`` function takes."""
         name = "estimand" if self.draws.name is None else self.draws.name
         data = self.draws.rename(name).to_dataset()
-        attributes = {"title": self.title, "target": self.target, **self.attributes}
+        attributes = {"title": self.title, "target": self.target}
         return xr.DataTree.from_dict({"posterior": data.assign_attrs(attributes)})
 
     def plot(self, **kwargs: Any) -> Any:

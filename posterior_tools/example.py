@@ -16,7 +16,7 @@ from popavg.posterior_tools.tree import fit_tree, specify
 __all__ = ["load_example"]
 
 _FORMULA = "y ~ treatment * time + (1 | patient)"
-_SOURCE = "200 draws of a brms 2.18.0 fit (4 chains, every 20th draw): see docs/examples.md"
+_SOURCE = "every 20th draw of a brms 2.18.0 fit (4 chains of 1000 draws)"
 
 
 def load_example() -> xr.DataTree:
@@ -28,6 +28,13 @@ def load_example() -> xr.DataTree:
     -------
     xarray.DataTree
         As :func:`popavg.fit` returns it.
+
+    Notes
+    -----
+    R 4.2.2, brms 2.18.0, rstan 2.21.7: ``brm(y ~ treatment * time + (1 | patient),
+    family = bernoulli("logit"), chains = 4, iter = 2000, warmup = 1000, seed = 20240501)`` with
+    priors normal(0, 2.5) for the slopes, student_t(3, 0, 2.5) for the centred intercept and its
+    half for the standard deviation; every 20th draw.
 
     Examples
     --------

@@ -41,12 +41,16 @@ def varying_values(design: Design, over: Varying, by: Varying) -> dict[str, list
     ------
     SpecificationError
         A name isn't a covariate of the model, or is in both.
+    DataError
+        A covariate is given no values.
     """
     along = {name: _values(design, name, given, True) for name, given in _items(over)}
     apart = {name: _values(design, name, given, False) for name, given in _items(by)}
     both = sorted(set(along) & set(apart))
     if both:
-        raise SpecificationError(f"{listing(both)} is in 'over' and in 'by'", "one of them")
+        raise SpecificationError(
+            f"{listing(both)} is in 'over' and in 'by'", "each covariate in one of them"
+        )
     return along | apart
 
 
@@ -72,6 +76,12 @@ def _items(varying: Varying) -> list[tuple[str, Any]]:
         return [(varying, None)]
     if isinstance(varying, Mapping):
         return list(varying.items())
+    if not isinstance(varying, Sequence) or not all(isinstance(name, str) for name in varying):
+        raise SpecificationError(
+            f"covariates given as {varying!r}",
+            "a name, a list of names, or a mapping from names to values",
+            "write for instance over={'time': [0, 6, 12]}",
+        )
     return [(name, None) for name in varying]
 
 
@@ -84,7 +94,8 @@ def _values(design: Design, name: str, given: Any, along: bool) -> list[Any]:
         )
     column = design.frame[name]
     if given is not None:
-        values = list(np.atleast_1d(np.asarray(given, dtype=object)))
+        scalar = isinstance(given, str) or not np.iterable(given)
+        values = [given] if scalar else list(given)
         if not values:
             raise DataError(f"no values for {name!r}", "at least one value")
         return values

@@ -64,7 +64,7 @@ def marginal_mean(eta: ArrayLike, sd: ArrayLike, link: str | Link, scale: Scale 
     --------
     >>> import popavg as pa
     >>> print(pa.marginal_mean([-2.0, 0.0, 2.0], 4.0, "logit").round(6))
-    [0.320919 0.5      0.679081]
+    [0.323828 0.5      0.676172]
     >>> print(pa.marginal_mean(1.0, 3.0**0.5, "probit", scale="link").round(6))
     0.5
     """

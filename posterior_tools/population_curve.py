@@ -13,33 +13,17 @@ from numpy.typing import NDArray
 
 from popavg._checks import listing
 from popavg.design import Design, DesignMatrices
-from popavg.errors import DataError, EstimandError, SpecificationError
+from popavg.errors import DataError, SpecificationError
 from popavg.formula_tokens import scan
-from popavg.posterior_tools.coefficients import population_coefficients
+from popavg.posterior_tools.crossings import Crossing, check_slopes, crossings
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.grid import N_POINTS, Varying, held_values, varying_values
 from popavg.posterior_tools.predictions import predictions
 from popavg.posterior_tools.summaries import IntervalKind, interval_settings
 
-__all__ = ["Crossing", "PopulationCurve", "population_curve"]
+__all__ = ["PopulationCurve", "population_curve"]
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """Where a logistic curve crosses one half, and how steep it is there.
-
-    Attributes
-    ----------
-    x : float
-        Position on the x axis.
-    slope : float
-        Change of the probability per unit of x: a quarter of the coefficient.
-    """
-
-    x: float
-    slope: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,24 +215,17 @@ def population_curve(
     posterior = Posterior.from_fit(fit)
     name, values, is_category = _along(posterior.design, over)
     if slopes:
-        _check_slopes(posterior, name, is_category)
+        check_slopes(posterior, name, is_category)
     apart = varying_values(posterior.design, None, by)
     estimates = predictions(fit, over={name: values}, by=apart or None)
-    table = estimates.to_frame(ci_prob=ci_prob, ci_kind=ci_kind)
     rows = estimates.labels.drop(columns="target")
-    matrices = posterior.design.evaluate(rows)
-    shape = (-1, len(values))
-    beta = posterior.beta.mean(axis=0)
-    eta = matrices.X @ beta + matrices.offset
     x = np.arange(len(values), dtype=float) if is_category else np.array(values, dtype=float)
-    shifted = eta + _cluster_shifts(posterior, matrices, n_curves, np.random.default_rng(seed))
-    crossings: dict[str, tuple[Crossing | None, ...]] = {}
-    if slopes:
-        marginal = population_coefficients(fit).draws.to_numpy().mean(axis=(0, 1))
-        eta_population = matrices.X @ marginal + matrices.offset
-        crossings["conditional_crossings"] = _crossings(x, eta.reshape(shape))
-        crossings["population_crossings"] = _crossings(x, eta_population.reshape(shape))
-    inverse = posterior.link.inverse
+    matrices = posterior.design.evaluate(rows)
+    rng = np.random.default_rng(seed)
+    conditional, typical = _conditional_curves(
+        posterior, matrices, n_curves, rng, n_points=len(values)
+    )
+    crossed = crossings(fit, posterior, matrices, x) if slopes else (None, None)
     held = [column for column in rows.columns if column not in (name, *apart)]
     return PopulationCurve(
         over=name,
@@ -257,16 +234,104 @@ def population_curve(
         ticks=tuple(_label(value) for value in values) if is_category else None,
         panels=rows.loc[:: len(values), list(apart)].reset_index(drop=True),
         rows=rows,
-        conditional=np.moveaxis(inverse(shifted).reshape(len(shifted), *_split(shape, eta)), 0, 1),
-        typical=inverse(eta).reshape(shape),
-        **{
-            to: table[column].to_numpy(dtype=float).reshape(shape)
-            for to, column in {"average": "estimate", "lower": "lower", "upper": "upper"}.items()
-        },
+        conditional=conditional,
+        typical=typical,
+        **_averages(estimates.to_frame(ci_prob=ci_prob, ci_kind=ci_kind), len(values)),
         title=estimates.title,
         is_probability=posterior.link.is_probability,
         ci_prob=prob,
         ci_kind=kind,
         held=held_values(posterior.design, held),
-        **crossings,
+        conditional_crossings=crossed[0],
+        population_crossings=crossed[1],
     )
+
+
+def _along(design: Design, over: str | Mapping[str, Any]) -> tuple[str, list[Any], bool]:
+    """Name and values of the covariate along the x axis, and whether it is a category."""
+    names = [over] if isinstance(over, str) else list(over)
+    if len(names) != 1:
+        raise SpecificationError(
+            f"'over' names {len(names)} covariates: {listing(names)}",
+            "one covariate along the x axis",
+            "put the others into by=",
+        )
+    values = varying_values(design, over, None)[names[0]]
+    column = design.frame[names[0]]
+    distinct = sorted(set(column))
+    if _is_category(design, names[0]):
+        numeric = isinstance(over, str) and column.dtype.kind in "if"
+        return names[0], distinct if numeric else values, True
+    if isinstance(over, str):
+        if len(distinct) == 2:
+            return names[0], distinct, True
+        return names[0], list(np.linspace(column.min(), column.max(), N_POINTS)), False
+    return names[0], _numbers(names[0], values), False
+
+
+def _is_category(design: Design, name: str) -> bool:
+    dtype = design.frame[name].dtype
+    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "if":
+        return True
+    lexemes = [token.lexeme.strip("`") for token in scan(design.formula.text)]
+    calls = zip(lexemes, lexemes[1:], lexemes[2:], strict=False)
+    return any(call in ((encoder, "(", name) for encoder in ("C", "T", "S")) for call in calls)
+
+
+def _numbers(name: str, values: Sequence[Any]) -> list[float]:
+    try:
+        numbers = sorted({float(value) for value in values})
+    except (TypeError, ValueError):
+        raise DataError(f"the values of {name!r} hold {listing(values)}", "numbers") from None
+    if len(numbers) < 2:
+        raise DataError(f"one value of {name!r}", "at least two values along a curve")
+    return numbers
+
+
+def _conditional_curves(
+    posterior: Posterior,
+    matrices: DesignMatrices,
+    n_curves: int,
+    rng: np.random.Generator,
+    *,
+    n_points: int,
+) -> tuple[Floats, Floats]:
+    """Curves of random clusters (panels, clusters, points) and of the typical one."""
+    eta = matrices.X @ posterior.beta.mean(axis=0) + matrices.offset
+    shifted = eta + _shifts(posterior, matrices, n_curves, rng)
+    typical = posterior.link.inverse(eta).reshape(-1, n_points)
+    curves = posterior.link.inverse(shifted).reshape(len(shifted), *typical.shape)
+    return np.moveaxis(curves, 0, 1), typical
+
+
+def _shifts(
+    posterior: Posterior, matrices: DesignMatrices, n_curves: int, rng: np.random.Generator
+) -> Floats:
+    """Values of z'u of random clusters, shape (clusters, rows), at the posterior mean of Σ."""
+    total = np.zeros((n_curves if matrices.groups else 0, matrices.n_rows))
+    for group in matrices.groups:
+        covariance = posterior.covariance(group.name).mean(axis=0)
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+        total += rng.standard_normal((n_curves, len(root))) @ root @ group.Z.T
+    return total
+
+
+def _averages(table: pd.DataFrame, n_points: int) -> dict[str, Floats]:
+    names = {"average": "estimate", "lower": "lower", "upper": "upper"}
+    return {
+        to: table[column].to_numpy(dtype=float).reshape(-1, n_points)
+        for to, column in names.items()
+    }
+
+
+def _check_reference(reference: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    absent = [name for name in columns if name not in reference.columns]
+    if absent:
+        raise DataError(f"the reference has no column {listing(absent)}", listing(columns))
+    if not np.isfinite(reference["mean"].to_numpy(dtype=float)).all():
+        raise DataError("the reference's 'mean' has missing or infinite values", "finite numbers")
+
+
+def _label(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

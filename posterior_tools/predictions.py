@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,7 @@ def predictions(
         frame = grid.assign(**held_values(posterior.design, others))
         return _estimates(posterior, frame, _mean(posterior, frame, target), target)
     rows = _rows(posterior, newdata)
-    values = [_standardised(posterior, rows, cell, target) for _, cell in grid.iterrows()]
+    values = [_standardised(posterior, rows, cell, target) for cell in grid.to_dict("records")]
     return _estimates(posterior, grid, np.column_stack(values), target, n_rows=len(rows))
 
 
@@ -120,7 +121,7 @@ def _mean(posterior: Posterior, frame: pd.DataFrame, target: Target) -> NDArray[
 
 
 def _standardised(
-    posterior: Posterior, rows: pd.DataFrame, cell: pd.Series, target: Target
+    posterior: Posterior, rows: pd.DataFrame, cell: Mapping[Hashable, Any], target: Target
 ) -> NDArray[np.float64]:
     """Mean over the rows, each with the cell's values, draw by draw."""
     frame = rows.assign(**{str(name): value for name, value in cell.items()})
@@ -138,8 +139,13 @@ def _estimates(
     labels: pd.DataFrame,
     values: NDArray[np.float64],
     target: Target,
+    *,
     n_rows: int | None = None,
 ) -> Estimates:
+    if "target" in labels.columns:
+        raise DataError(
+            "newdata has a column 'target', a name that the results use", remedy="rename it"
+        )
     response = posterior.specification.response
     is_probability = posterior.link.is_probability
     title = f"probability of {response}" if is_probability else f"mean of {response}"

@@ -74,7 +74,7 @@ def unique_rows(*columns: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]
     return first, inverse.ravel(), counts
 
 
-def project(  # noqa: PLR0913
+def project(
     predictor: ArrayLike,
     X: ArrayLike,
     link: Link | str,
@@ -222,7 +222,7 @@ def least_squares(
     return basis.coefficients(basis.regress(target - fixed, weight))
 
 
-def misfit(  # noqa: PLR0913
+def misfit(
     predictor: ArrayLike,
     X: ArrayLike,
     coefficients: ArrayLike,

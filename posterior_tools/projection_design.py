@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,18 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from popavg._checks import listing
+from popavg._checks import check_choice, listing
 from popavg.design import DesignMatrices
 from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.unique_rows import distinct_rows
 from popavg.posterior_tools.working_correlation import (
+    WORKING_CORRELATIONS,
     ClusterLayout,
     WorkingCorrelation,
     make_working_correlation,
 )
 
 __all__ = ["ProjectionDesign", "WorkingStructure", "numeric_time"]
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ class ProjectionDesign:
 
     matrices: DesignMatrices
     rows: NDArray[np.intp]
-    weights: NDArray[np.float64]
-    trials: NDArray[np.float64]
+    weights: Floats
+    trials: Floats
     correlation: WorkingCorrelation | None
     layout: ClusterLayout | None
     label: str
@@ -109,18 +113,55 @@ class ProjectionDesign:
         )
 
     @property
-    def distinct_weights(self) -> NDArray[np.float64]:
+    def distinct_weights(self) -> Floats:
         """The user's weights, summed over the observations of each distinct row."""
         return np.bincount(self.rows, self.weights, self.matrices.n_rows)
 
 
-def numeric_time(column: pd.Series) -> NDArray[np.float64]:
-    """Times as numbers: dates in days, text and categories by their position in order."""
-    if column.dtype.kind in "iufb":
+def numeric_time(column: pd.Series, levels: Sequence[object] | None = None) -> Floats:
+    """Times as numbers: categories and text by the number of their level.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Numbers, text or categories.
+    levels : sequence, optional
+        Levels of text or categories in order, by default the column's own (text: alphabetical).
+
+    Returns
+    -------
+    numpy.ndarray of float, shape (rows,)
+
+    Raises
+    ------
+    DataError
+        Booleans, missing values, or a level that isn't among ``levels``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from popavg.posterior_tools.projection_design import numeric_time
+    >>> numeric_time(pd.Series(["week 2", "week 1"])).tolist()
+    [1.0, 0.0]
+    """
+    if column.isna().any() or pd.api.types.is_bool_dtype(column):
+        raise DataError(
+            f"the time {column.name!r} holds booleans or missing values",
+            "numbers, text or ordered categories",
+        )
+    if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=float)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.codes.to_numpy(dtype=float)
-    return pd.factorize(column, sort=True)[0].astype(float)
+    order = [str(level) for level in (_levels(column) if levels is None else levels)]
+    codes = pd.Index(order).get_indexer(pd.Index(column.astype(str)))
+    if (codes < 0).any():
+        unknown = sorted(set(column.astype(str)) - set(order))
+        raise DataError(f"the time {column.name!r} has {listing(unknown)}", listing(order))
+    return codes.astype(float)
+
+
+def _levels(column: pd.Series) -> list[object]:
+    categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    return list(column.cat.categories) if categorical else sorted(set(column.astype(str)))
 
 
 def _rows(
@@ -137,40 +178,72 @@ def _rows(
     return frame, posterior.design.evaluate(frame), f"{len(frame)} rows of a design of its own"
 
 
-def _weights(weights: str | ArrayLike | None, frame: pd.DataFrame) -> NDArray[np.float64]:
+def _weights(weights: str | ArrayLike | None, frame: pd.DataFrame) -> Floats:
     if weights is None:
         return np.ones(len(frame))
+    name = "the weights"
     if isinstance(weights, str):
+        name = f"the weights {weights!r}"
         if weights not in frame.columns:
-            raise DataError(f"the weights {weights!r} aren't a column", listing(frame.columns))
-        weights = frame[weights].to_numpy(dtype=float)
-    values = np.asarray(weights, dtype=float)
-    bad = values.shape != (len(frame),) or not np.isfinite(values).all() or (values < 0).any()
-    if bad or not values.any():
+            raise DataError(
+                f"{name} aren't a column of the design",
+                listing(frame.columns),
+                f"fit with keep=[{weights!r}], or give the weights as numbers",
+            )
+        weights = frame[weights].to_numpy()
+    try:
+        values = np.asarray(weights, dtype=float)
+    except (TypeError, ValueError):
+        raise DataError(f"{name} aren't numbers", f"{len(frame)} numbers from 0") from None
+    if values.shape != (len(frame),):
         raise DataError(
-            f"the weights of shape {values.shape} aren't usable",
-            f"{len(frame)} finite numbers from 0, not all zero",
+            f"{name} have the shape {values.shape}", f"one for each of {len(frame)} rows"
         )
+    unusable = int((~np.isfinite(values) | (values < 0)).sum())
+    if unusable or not values.any():
+        what = (
+            f"{unusable} of {name} are negative, NaN or infinite" if unusable else f"{name} are 0"
+        )
+        raise DataError(what, "finite numbers from 0, not all zero")
     return values
 
 
 def _correlation(
     posterior: Posterior, frame: pd.DataFrame, structure: WorkingStructure, *, observed: bool
 ) -> tuple[WorkingCorrelation | None, ClusterLayout | None]:
+    check_choice("working_correlation", structure.name, WORKING_CORRELATIONS)
     if structure.name == "independence":
-        return None, None
-    codes = _clusters(posterior, frame, structure.groups, observed=observed)
-    time = None
-    if structure.name == "ar1" and structure.time is not None:
-        if structure.time not in frame.columns:
+        if structure.alpha is not None:
             raise SpecificationError(
-                f"the time column {structure.time!r} isn't among the rows of the design",
-                listing(frame.columns),
-                f"fit with keep=[{structure.time!r}] to keep it in the fit",
+                f"alpha={structure.alpha:g} with working_correlation='independence'",
+                "'exchangeable' or 'ar1' with an alpha",
+                "leave alpha out, or name the working correlation",
             )
-        time = numeric_time(frame[structure.time])
+        return None, None
+    if structure.alpha is None:
+        raise SpecificationError(
+            f"working_correlation={structure.name!r} without alpha",
+            "a number",
+            "give the α that the GEE estimated: pa.gee(…).alpha",
+        )
+    codes = _clusters(posterior, frame, structure.groups, observed=observed)
+    time = _times(posterior, frame, structure.time) if structure.name == "ar1" else None
     layout = ClusterLayout.build(codes, time=time)
     return make_working_correlation(structure.name, structure.alpha, layout), layout
+
+
+def _times(posterior: Posterior, frame: pd.DataFrame, name: str | None) -> Floats | None:
+    """Times of the rows; levels are numbered as in the fit's data."""
+    if name is None:
+        return None
+    if name not in frame.columns:
+        raise SpecificationError(
+            f"the time column {name!r} isn't among the rows of the design",
+            listing(frame.columns),
+            f"fit with keep=[{name!r}] to keep it in the fit",
+        )
+    known = posterior.design.frame
+    return numeric_time(frame[name], _levels(known[name]) if name in known else None)
 
 
 def _clusters(
@@ -184,12 +257,23 @@ def _clusters(
             "say which of them are the clusters of the working correlation: groups=…",
         )
     name = factors[0] if groups is None else groups
-    if observed and name in factors:
+    if name not in factors:
+        return _labels(frame, (name,), name)
+    if observed:
         return posterior.design.matrices.groups[factors.index(name)].index
-    if name not in frame.columns:
+    return _labels(frame, posterior.design.groupings[factors.index(name)].factor, name)
+
+
+def _labels(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> NDArray[np.intp]:
+    """The rows' clusters by the columns that name them; they need not be those of the fit."""
+    absent = [column for column in columns if column not in frame.columns]
+    if absent or frame[list(columns)].isna().any(axis=None):
         raise DataError(
-            f"the clusters {name!r} aren't a column of the design",
+            f"the clusters {name!r} aren't in the design's rows"
+            + ("" if absent else ": some are missing values"),
             listing(frame.columns),
-            "add it, or use working_correlation='independence'",
+            f"add the column {listing(absent or columns)}, "
+            "or use working_correlation='independence'",
         )
-    return pd.factorize(frame[name])[0].astype(np.intp)
+    grouped = frame.groupby(list(columns), sort=False, observed=True)
+    return grouped.ngroup().to_numpy(dtype=np.intp)

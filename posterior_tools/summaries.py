@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -13,9 +14,18 @@ from numpy.typing import NDArray
 from popavg._checks import check_choice
 from popavg.errors import SpecificationError
 
-__all__ = ["COLUMNS", "IntervalKind", "interval_settings", "summarise"]
+__all__ = [
+    "COLUMNS",
+    "TAIL",
+    "IntervalKind",
+    "PointEstimate",
+    "decimals",
+    "interval_settings",
+    "summarise",
+]
 
 IntervalKind = Literal["eti", "hdi"]
+PointEstimate = Literal["mean", "median"]
 
 #: Columns of a summary, in order.
 COLUMNS = ("estimate", "std_error", "lower", "upper", "ess_bulk", "ess_tail", "r_hat", "mcse")
@@ -24,7 +34,7 @@ COLUMNS = ("estimate", "std_error", "lower", "upper", "ess_bulk", "ess_tail", "r
 TAIL = (0.05, 0.95)
 
 
-def interval_settings(ci_prob: float | None, ci_kind: str | None) -> tuple[float, str]:
+def interval_settings(ci_prob: float | None, ci_kind: str | None) -> tuple[float, IntervalKind]:
     """Level and kind of interval, from ``arviz.rcParams`` where not given.
 
     Raises
@@ -35,7 +45,8 @@ def interval_settings(ci_prob: float | None, ci_kind: str | None) -> tuple[float
     prob = float(rcParams["stats.ci_prob"] if ci_prob is None else ci_prob)
     if not 0 < prob < 1:
         raise SpecificationError(f"ci_prob={prob:g}", "a level between 0 and 1, such as 0.95")
-    return prob, check_choice("ci_kind", ci_kind or rcParams["stats.ci_kind"], ("eti", "hdi"))
+    kinds: tuple[IntervalKind, ...] = ("eti", "hdi")
+    return prob, check_choice("ci_kind", ci_kind or rcParams["stats.ci_kind"], kinds)
 
 
 def summarise(
@@ -43,7 +54,7 @@ def summarise(
     *,
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
-    point_estimate: Literal["mean", "median"] | None = None,
+    point_estimate: PointEstimate | None = None,
 ) -> pd.DataFrame:
     """One row of :data:`COLUMNS` for each estimand.
 
@@ -58,7 +69,20 @@ def summarise(
     -------
     pandas.DataFrame
         ``std_error`` is the posterior standard deviation, ``mcse`` the Monte-Carlo standard error
-        of the mean.
+        of ``estimate``. What draws can't tell is NaN: ``r_hat`` of one chain or of constant
+        draws, all diagnostics of fewer than four draws a chain.
+
+    Raises
+    ------
+    SpecificationError
+        As :func:`interval_settings`; a point estimate that isn't ``"mean"`` or ``"median"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popavg.posterior_tools.summaries import summarise
+    >>> summarise(np.zeros((4, 100, 1)), ci_prob=0.9)["estimate"].to_list()
+    [0.0]
     """
     prob, kind = interval_settings(ci_prob, ci_kind)
     point = point_estimate or rcParams["stats.point_estimate"]
@@ -66,16 +90,34 @@ def summarise(
     flat = np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1)
     bounds = getattr(array_stats, kind)(flat, prob, axis=-1)
     axes = {"chain_axis": 0, "draw_axis": 1}
+    with np.errstate(invalid="ignore"):  # 0/0: R-hat of constant draws isn't a number
+        r_hat = array_stats.rhat(draws, **axes)
     return pd.DataFrame(
         {
             "estimate": centre(flat, axis=-1),
-            "std_error": flat.std(axis=-1, ddof=1),
+            "std_error": flat.std(axis=-1, ddof=1) if flat.shape[1] > 1 else np.nan,
             "lower": bounds[..., 0],
             "upper": bounds[..., 1],
             "ess_bulk": array_stats.ess(draws, method="bulk", **axes),
             "ess_tail": array_stats.ess(draws, method="tail", prob=TAIL, **axes),
-            "r_hat": array_stats.rhat(draws, **axes),
-            "mcse": array_stats.mcse(draws, **axes),
+            "r_hat": r_hat,
+            "mcse": array_stats.mcse(draws, method=point, **axes),
         },
         columns=list(COLUMNS),
     )
+
+
+def decimals(spread: float) -> int:
+    """How many decimals to print of a number that is uncertain by ``spread``.
+
+    Three, or as many as show two digits of the spread.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.summaries import decimals
+    >>> decimals(0.2), decimals(0.00034)
+    (3, 5)
+    """
+    if not np.isfinite(spread) or spread <= 0:
+        return 3
+    return max(3, 1 - math.floor(math.log10(spread)))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popavg.design import DesignMatrices
+from popavg.errors import EstimandError
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.integral import marginal_mean
 
@@ -44,6 +45,16 @@ def target_mean(
     -------
     numpy.ndarray, shape (draws, rows)
         On the response scale: a probability for logit, probit and cloglog.
+
+    Raises
+    ------
+    EstimandError
+        ``"sampled"`` without draws of the clusters' own effects.
+
+    Notes
+    -----
+    With several grouping factors ``"sampled"`` averages over the combinations of clusters that
+    occur in the training data, each counted once.
     """
     eta = posterior.predictor(matrices, rows)
     if target == "typical":
@@ -55,12 +66,19 @@ def target_mean(
 
 
 def population_predictor(
-    posterior: Posterior, matrices: DesignMatrices, rows: slice
+    posterior: Posterior,
+    matrices: DesignMatrices,
+    rows: slice,
+    *,
+    variance: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """g(π̄): the population mean on the link scale, shape (draws, rows)."""
+    """g(π̄): the population mean on the link scale, shape (draws, rows).
+
+    ``variance`` is that of :meth:`Posterior.variance`, for those who have it already.
+    """
     eta = posterior.predictor(matrices, rows)
-    sd = np.sqrt(posterior.variance(matrices, rows))
-    return np.asarray(marginal_mean(eta, sd, posterior.link, scale="link"))
+    v = posterior.variance(matrices, rows) if variance is None else variance
+    return np.asarray(marginal_mean(eta, np.sqrt(v), posterior.link, scale="link"))
 
 
 def _sampled_mean(
@@ -68,6 +86,12 @@ def _sampled_mean(
 ) -> NDArray[np.float64]:
     """Average over the combinations of clusters that occur in the training data."""
     trained = posterior.design.matrices.groups
+    if not trained:
+        raise EstimandError(
+            "target='sampled' for a model without random effects: it has no clusters",
+            "the targets 'population' and 'typical'",
+            "they are the same for this model",
+        )
     combinations = np.unique(np.column_stack([group.index for group in trained]), axis=0)
     effects = [posterior.effects(group.name)[rows] for group in trained]
     total = np.zeros_like(eta)

@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popavg.design import DesignMatrices
+from popavg.posterior_tools.projection import unique_rows
 
-__all__ = ["distinct_rows"]
+__all__ = ["distinct_rows", "take_rows"]
 
 
 def distinct_rows(
     matrices: DesignMatrices,
 ) -> tuple[DesignMatrices, NDArray[np.intp], NDArray[np.intp]]:
     """The different rows of a design, as far as means are concerned.
+
+    The labelled shell of :func:`popavg.posterior_tools.projection.unique_rows`.
 
     Parameters
     ----------
@@ -35,23 +38,40 @@ def distinct_rows(
     --------
     >>> import numpy as np
     >>> from popavg.design import DesignMatrices
+    >>> from popavg.posterior_tools.unique_rows import distinct_rows
     >>> matrices = DesignMatrices(("x",), np.array([[1.0], [2.0], [1.0]]), np.zeros(3), ())
     >>> distinct_rows(matrices)[1].tolist()
     [0, 1, 0]
     """
-    columns = [matrices.X, matrices.offset[:, None], *(group.Z for group in matrices.groups)]
-    _, first, inverse, counts = np.unique(
-        np.column_stack(columns),
-        axis=0,
-        return_index=True,
-        return_inverse=True,
-        return_counts=True,
-    )
-    return take_rows(matrices, first), inverse.reshape(-1), counts
+    columns = (matrices.X, matrices.offset, *(group.Z for group in matrices.groups))
+    first, inverse, counts = unique_rows(*columns)
+    return take_rows(matrices, first), inverse, counts
 
 
 def take_rows(matrices: DesignMatrices, rows: NDArray[np.intp]) -> DesignMatrices:
-    """Some rows of a design, in the given order."""
+    """Some rows of a design, in the given order.
+
+    Parameters
+    ----------
+    matrices : DesignMatrices
+        A design.
+    rows : numpy.ndarray of int
+        Positions of the rows to take.
+
+    Returns
+    -------
+    DesignMatrices
+        These rows, groups included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popavg.design import DesignMatrices
+    >>> from popavg.posterior_tools.unique_rows import take_rows
+    >>> matrices = DesignMatrices(("x",), np.array([[1.0], [2.0]]), np.zeros(2), ())
+    >>> take_rows(matrices, np.array([1])).X.tolist()
+    [[2.0]]
+    """
     groups = tuple(
         replace(group, index=group.index[rows], Z=group.Z[rows]) for group in matrices.groups
     )

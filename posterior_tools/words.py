@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from popavg._checks import listing
 from popavg.design import Design
 from popavg.frames import Missing
 from popavg.links import Link
+from popavg.posterior_tools.summaries import decimals
 
 __all__ = ["Reading", "concordance_words", "focus_term", "link_words", "missing_words", "readings"]
 
 #: Share of concordant clusters above which a reader is warned.
 MANY_CONCORDANT = 0.8
+
+#: Misfit below this is rounding.
+NO_MISFIT = 1e-8
+
+_EXACT_FIT = (
+    "Here that makes no difference: the terms describe every combination of covariates "
+    "separately, so that the marginal model fits exactly."
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +39,27 @@ class Reading:
     ci_prob: float
 
 
-def focus_term(terms: Sequence[str], estimates: pd.DataFrame) -> str | None:
-    """The term to explain: no intercept, no interaction, the clearest conditional effect."""
-    candidates = [t for t in terms if t != "Intercept" and ":" not in t]
-    candidates = candidates or [t for t in terms if t != "Intercept"]
+def focus_term(design: Design, estimates: pd.DataFrame) -> str | None:
+    """The term to explain: a covariate of its own if there is one, the clearest conditional effect.
+
+    Parameters
+    ----------
+    design : Design
+        The model's design.
+    estimates : pandas.DataFrame
+        Columns ``term``, ``model``, ``estimate``, ``std_error``, with a row of model
+        ``"conditional"`` for every term.
+
+    Returns
+    -------
+    str or None
+        None where no coefficient is a change of a covariate.
+    """
+    own = _own_terms(design)
+    slopes = [term for term in design.matrices.terms if term not in ("Intercept", *own)]
+    without = {name for name, level in own.values() if level and level == _reference(design, name)}
+    candidates = [term for term, (name, _) in own.items() if name not in without]
+    candidates = candidates or [term for term in slopes if ":" not in term] or slopes
     if not candidates:
         return None
     conditional = estimates[estimates["model"] == "conditional"].set_index("term")
@@ -63,8 +91,12 @@ def readings(reading: Reading, design: Design, link: Link, cluster: str) -> tupl
     own = _effect(reading.conditional, link, level)
     average = _effect(reading.population, link, level)
     what = _quantity(link, design.response.label)
+    slopes = _with_own_slopes(reading.term, design)
+    who = f"one and the same {cluster!r}"
+    if slopes:
+        who += f" of average slope (each {listing(slopes)} has its own)"
     student = (
-        f"Conditional (the student asks about one {cluster!r}): for one and the same {cluster!r}, "
+        f"Conditional (the student asks about one {cluster!r}): for {who}, "
         f"{change} {own[0]} {what} {own[1]}. It answers: what changes for a single {cluster!r}?"
     )
     teacher = (
@@ -75,21 +107,34 @@ def readings(reading: Reading, design: Design, link: Link, cluster: str) -> tupl
     return student, teacher
 
 
-def link_words(link: Link, misfit: dict[str, float]) -> str:
-    """Whether GLMM and GEE can both be true under this link, and by how much they aren't."""
-    largest = misfit["largest"]
+def link_words(link: Link, misfit: Mapping[str, float]) -> str:
+    """Whether GLMM and GEE can both be true under this link, and by how much they aren't.
+
+    Parameters
+    ----------
+    link : Link
+        The link.
+    misfit : mapping of str to float
+        ``"largest"`` and ``"root mean square"`` distance on the response scale.
+    """
+    largest, unit = misfit["largest"], " in probability" if link.is_probability else ""
+    size = (
+        f"by at most {largest:.2g}{unit} (misfit), root mean square "
+        f"{misfit['root mean square']:.2g}"
+    )
+    exact = largest < NO_MISFIT
+    not_here = f"Here they can't (random slopes or an offset): it matters {size}."
     match link.name:
         case "probit":
             return (
                 "For the probit with normal random intercepts both models can be exactly true at "
-                "once: β̃ = β/√(1 + v). "
-                f"Here the marginal model misses the population mean by at most {largest:.2g}."
+                f"once: β̃ = β/√(1 + v). {'Here that holds.' if exact else not_here}"
             )
         case "log":
+            here = "Here that is so." if exact else f"Here random slopes move more: {size}."
             return (
                 "For the log link a random intercept moves only the intercept (by v/2); all other "
-                "coefficients are the same for one cluster and for the population. "
-                f"The marginal model misses the population mean by at most {largest:.2g}."
+                "coefficients are the same for one cluster and for the population. " + here
             )
         case "identity":
             return (
@@ -100,9 +145,8 @@ def link_words(link: Link, misfit: dict[str, float]) -> str:
             return (
                 f"With normal random effects and the {link.name} link the conditional and the "
                 "marginal model can't both be exactly true: averaging the conditional curves gives "
-                f"a curve that is not of the {link.name} form. Here that matters by at most "
-                f"{largest:.4f} in probability (misfit), root mean square "
-                f"{misfit['root mean square']:.4f}."
+                f"a curve that is not of the {link.name} form. "
+                + (_EXACT_FIT if exact else f"Here that matters {size}.")
             )
 
 
@@ -127,6 +171,8 @@ def concordance_words(design: Design, cluster: int) -> str | None:
         return None
     n_clusters = len(group.levels)
     count = round(share * n_clusters)
+    if not count:
+        return f"In no cluster of {group.name!r} all outcomes are equal."
     text = (
         f"In {count} of {n_clusters} clusters of {group.name!r} ({100 * share:.0f} %) all outcomes "
         "are equal: they say little about the variance between clusters"
@@ -153,28 +199,50 @@ def concordant_share(design: Design, cluster: int) -> float | None:
     return float(np.mean((events == 0) | (events == total)))
 
 
+def _own_terms(design: Design) -> dict[str, tuple[str, str | None]]:
+    """Terms that are a covariate (with the level, of a category), not part of anything else."""
+    own: dict[str, tuple[str, str | None]] = {}
+    for name in design.predictors:
+        levels = _levels(design.frame[name])
+        own |= {f"{name}[{level}]": (name, level) for level in levels} or {name: (name, None)}
+    return {term: own[term] for term in design.matrices.terms if term in own}
+
+
+def _reference(design: Design, name: str) -> str:
+    return _levels(design.frame[name])[0]
+
+
 def _change(term: str, design: Design) -> str:
-    name, _, level = term.partition("[")
-    level = level.removesuffix("]")
-    if name in design.frame.columns and level:
-        reference = _levels(design.frame[name])[0]
-        change = f"{name!r} = {level!r} instead of {reference!r}"
-    else:
-        change = f"one more unit of {term!r}"
-    aside = " (where the covariates it interacts with are zero or at their reference)"
-    return change + (aside if _interacts(name, design) else "")
+    own = _own_terms(design)
+    if term not in own:
+        return f"one more unit of the term {term!r}"
+    name, level = own[term]
+    change = f"one more unit of {name!r}"
+    if level is not None:
+        change = f"{name!r} = {level!r} instead of {_reference(design, name)!r}"
+    others = [t for t in design.matrices.terms if own.get(t, ("", None))[0] != name]
+    if any(_mentions(other, name) and ":" in other for other in others):
+        return f"{change} (where the covariates it interacts with are zero or at their reference)"
+    if any(_mentions(other, name) for other in others):
+        return f"{change} (of this term alone: {name!r} is in other terms too)"
+    return change
 
 
-def _interacts(name: str, design: Design) -> bool:
-    """Whether a covariate is part of an interaction."""
-    interactions = (term for term in design.matrices.terms if ":" in term)
-    parts = (part.partition("[")[0] for term in interactions for part in term.split(":"))
-    return name in parts
+def _mentions(term: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", term) is not None
+
+
+def _with_own_slopes(term: str, design: Design) -> list[str]:
+    """Grouping factors whose clusters have an effect of their own for this term."""
+    return [group.name for group in design.matrices.groups if term in group.effects]
 
 
 def _levels(column: pd.Series) -> list[str]:
+    """Levels of a category in order; none of a number."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return [str(level) for level in column.cat.categories]
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        return []
     return sorted({str(value) for value in column})
 
 
@@ -191,7 +259,9 @@ def _quantity(link: Link, response: str) -> str:
 
 def _effect(row: pd.Series, link: Link, level: str) -> tuple[str, str]:
     values = row[["estimate", "lower", "upper"]].to_numpy(dtype=float)
-    if link.name in ("probit", "identity"):
-        return "moves", f"by {values[0]:+.3f} ({level} {values[1]:+.3f} to {values[2]:+.3f})"
-    factors = np.exp(values)
-    return "multiplies", f"by {factors[0]:.3f} ({level} {factors[1]:.3f} to {factors[2]:.3f})"
+    moves = link.name in ("probit", "identity")
+    shown = values if moves else np.exp(values)
+    form = f"{'+' if moves else ''}.{decimals((shown[2] - shown[1]) / 4)}f"
+    numbers = [format(number, form) for number in shown]
+    verb = "moves" if moves else "multiplies"
+    return verb, f"by {numbers[0]} ({level} {numbers[1]} to {numbers[2]})"

@@ -1,4 +1,4 @@
-"""Working correlations of an estimating equation, as operators that whiten rows cluster by cluster."""
+"""Working correlations of an estimating equation, as operators that whiten clusters' rows."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Exchangeable:
         lowest = -1.0 / max(largest - 1, 1)
         if not lowest < self.alpha < 1.0:
             raise SpecificationError(
-                f"alpha={self.alpha!r} isn't an exchangeable correlation of {largest} rows a cluster",
+                f"alpha={self.alpha!r} isn't an exchangeable correlation of {largest} rows",
                 f"{lowest:.6g} < alpha < 1",
             )
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -51,3 +55,81 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if SMALL_INSTALL and is_test and not _works_without_fitters(collection_path):
         return True
     return None
+
+
+@pytest.fixture(scope="session")
+def frame() -> pd.DataFrame:
+    """60 rows in 12 clusters ``g``, nested in 4 herds ``h``, crossed with 5 raters ``r``."""
+    rng = np.random.default_rng(11)
+    g = np.repeat(np.arange(12), 5)
+    rows = len(g)
+    return pd.DataFrame(
+        {
+            "y": rng.integers(0, 2, rows),
+            "x": rng.normal(size=rows).round(1),
+            "arm": np.array(["placebo", "active"])[(g % 2)],
+            "visit": np.tile(np.arange(5), 12),
+            "g": [f"c{i}" for i in g],
+            "h": [f"h{i // 3}" for i in g],
+            "r": np.array(["ann", "bob", "cat", "dan", "eve"])[rng.permutation(rows) % 5],
+            "successes": rng.integers(0, 4, rows),
+            "trials": rng.integers(4, 7, rows),
+            "count": rng.poisson(2.0, rows),
+            "value": rng.normal(size=rows),
+            "w": rng.uniform(0.5, 2.0, rows),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def make_fit() -> Callable[..., xr.DataTree]:
+    """A factory of fits with synthetic draws, nothing sampled."""
+    return _make_fit
+
+
+def _make_fit(
+    formula: str,
+    data: pd.DataFrame,
+    link: str = "logit",
+    *,
+    beta: Sequence[float] | None = None,
+    sd: Mapping[str, Sequence[float]] | None = None,
+    corr: Mapping[str, Any] | None = None,
+    u: bool = False,
+    shape: tuple[int, int] = (2, 6),
+    spread: float = 0.1,
+    seed: int = 1,
+    **design_kwargs: Any,
+) -> xr.DataTree:
+    """``beta`` and ``sd`` (1 by default) are centres, ``corr`` is the same in every draw."""
+    from popavg.design import Design, family_of
+    from popavg.links import get_link
+    from popavg.posterior_tools.tree import fit_tree, specify
+
+    rng, chosen = np.random.default_rng(seed), get_link(link)
+    family = family_of(formula, chosen)
+    design = Design.build(formula, data, family=family, **design_kwargs)
+    terms = list(design.matrices.terms)
+    centre = rng.normal(0.0, 0.7, len(terms)) if beta is None else np.asarray(beta, dtype=float)
+    variables: dict[str, Any] = {
+        "beta": (("chain", "draw", "term"), centre + spread * rng.normal(size=(*shape, len(terms))))
+    }
+    coords: dict[str, Any] = {"chain": range(shape[0]), "draw": range(shape[1]), "term": terms}
+    for group in design.matrices.groups:
+        size, name, effect = len(group.effects), group.name, f"effect_{group.name}"
+        base = np.asarray((sd or {}).get(name, [1.0] * size), dtype=float)
+        scales = base * np.exp(spread * rng.normal(size=(*shape, size)))
+        matrix = np.asarray((corr or {}).get(name, np.eye(size)), dtype=float)
+        variables[f"sd_{name}"] = (("chain", "draw", effect), scales)
+        coords |= {effect: list(group.effects)}
+        if size > 1 and any(len(block) > 1 for block in group.blocks):
+            dims = ("chain", "draw", effect, f"{effect}_other")
+            variables[f"corr_{name}"] = (dims, np.tile(matrix, (*shape, 1, 1)))
+            coords |= {f"{effect}_other": list(group.effects)}
+        if u:
+            normal = rng.normal(size=(*shape, len(group.levels), size))
+            values = normal @ np.linalg.cholesky(matrix).T * scales[:, :, None, :]
+            variables[f"u_{name}"] = (("chain", "draw", name, effect), values)
+            coords |= {name: list(group.levels)}
+    posterior = xr.Dataset(variables, coords=coords)
+    return fit_tree(design, specify(design, chosen, family), {"posterior": posterior})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -82,6 +84,6 @@ def test_get_family(name: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["poison", None, ["gaussian"]])
-def test_unknown_family(wrong: object) -> None:
+def test_unknown_family(wrong: Any) -> None:
     with pytest.raises(SpecificationError, match="Allowed: 'bernoulli', 'binomial', 'poisson'"):
         get_family(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,7 +231,7 @@ def test_inputs_are_left_alone() -> None:
         (0.0, 2e4, r"sd can't be used: 20000\. Allowed: 0 to 10,000"),
     ],
 )
-def test_bad_numbers(eta: object, sd: object, message: str) -> None:
+def test_bad_numbers(eta: Any, sd: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         marginal_mean(eta, sd, "logit")
 
@@ -255,8 +256,9 @@ def test_no_logarithm_of_the_identity_link() -> None:
 
 
 def test_unknown_scale_and_link() -> None:
+    unknown: Any = "logit"
     with pytest.raises(SpecificationError, match="scale='logit' is unknown"):
-        marginal_mean(0.0, 1.0, "logit", scale="logit")
+        marginal_mean(0.0, 1.0, "logit", scale=unknown)
     with pytest.raises(SpecificationError, match="link='logitt' is unknown"):
         marginal_mean(0.0, 1.0, "logitt")
     assert SCALES == ("mean", "log", "log_complement", "link")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mpmath import mp
+from mpmath import mp as _mp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from popavg.errors import DataError, SpecificationError
 from popavg.links import LINKS, Link, get_link
 
+mp: Any = _mp
 ETA = np.array([-700.0, -40.0, -20.1, -19.9, -8.0, -1.3, -0.4, -0.3, -1e-9, 0.0, 0.7, 3.0, 6.5])
 ETAS = {
     "logit": np.r_[ETA, 8.0, 40.0, 700.0],
@@ -55,7 +56,7 @@ def _digits() -> Iterator[None]:
 
 def exactly(name: str, of: Callable, etas: np.ndarray) -> np.ndarray:
     """of(mean) as floats."""
-    return np.array([float(of(EXACT[name](mpmath.mpf(eta)))) for eta in etas])
+    return np.array([float(of(EXACT[name](mp.mpf(eta)))) for eta in etas])
 
 
 def subclasses(cls: type) -> set[type]:
@@ -218,7 +219,7 @@ def test_get_link(name: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["logits", "", None, 3, ["logit"]])
-def test_unknown_link(wrong: object) -> None:
+def test_unknown_link(wrong: Any) -> None:
     with pytest.raises(SpecificationError, match="Allowed: 'logit', 'probit', 'cloglog', 'log'"):
         get_link(wrong)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,9 +51,9 @@ def test_the_python_bodies_do_what_the_compiled_kernels_do(
     for attribute, value in list(vars(quadrature).items()):
         if hasattr(value, "py_func"):
             monkeypatch.setattr(quadrature, attribute, value.py_func)
-    kernel = quadrature.QUADRATURES[name].py_func
+    kernel: Any = quadrature.QUADRATURES[name]
     interpreted = np.empty((2, eta.size))
-    kernel(eta, sd, *interpreted)
+    kernel.py_func(eta, sd, *interpreted)
     assert_allclose(interpreted, compiled, rtol=1e-14)
 
 

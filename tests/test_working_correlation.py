@@ -106,7 +106,7 @@ def test_unknown_names_are_answered_by_a_list(name: str) -> None:
 
 @pytest.mark.parametrize("alpha", [-1 / 3, -0.5, 1.0, 1.2])
 def test_exchangeable_range_follows_the_largest_cluster(alpha: float) -> None:
-    with pytest.raises(SpecificationError, match=r"4 rows a cluster. Allowed: -0.333333 < alpha"):
+    with pytest.raises(SpecificationError, match=r"of 4 rows\. Allowed: -0\.333333 < alpha"):
         make_working_correlation("exchangeable", alpha, ClusterLayout.build(CODES))
 
 
@@ -132,7 +132,7 @@ def test_ar1_needs_times_and_its_range() -> None:
 
 def test_alpha_missing_or_superfluous() -> None:
     layout = ClusterLayout.build(CODES, time=TIME)
-    with pytest.raises(SpecificationError, match="leave alpha out|Leave alpha out"):
+    with pytest.raises(SpecificationError, match="Leave alpha out"):
         make_working_correlation("independence", 0.2, layout)
     for alpha in (None, float("nan")):
         with pytest.raises(SpecificationError, match="a number"):

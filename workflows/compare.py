@@ -8,19 +8,21 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from popavg._checks import listing
+from popavg._checks import check_choice, listing
 from popavg.errors import EstimandError, SpecificationError
 from popavg.models.gee import gee_from_design
 from popavg.models.gee_result import GEEResult
 from popavg.models.glm_reference import fit_glm_reference
 from popavg.posterior_tools import words
 from popavg.posterior_tools.coefficients import (
+    METHODS,
     Method,
     PopulationCoefficients,
-    population_coefficients,
+    coefficients_of,
 )
 from popavg.posterior_tools.comparison import INTERVALS, MODELS, Comparison
 from popavg.posterior_tools.draws import Posterior
+from popavg.posterior_tools.projection_design import WorkingStructure
 from popavg.posterior_tools.summaries import IntervalKind, interval_settings, summarise
 
 __all__ = ["compare_gee"]
@@ -74,6 +76,7 @@ def compare_gee(
     ['GLM', 'conditional', 'population-averaged', 'GEE']
     """
     prob, kind = interval_settings(ci_prob, ci_kind)
+    check_choice("method", method, METHODS)
     posterior = Posterior.from_fit(fit)
     cluster = _cluster(posterior, groups)
     gee = gee_from_design(
@@ -85,14 +88,14 @@ def compare_gee(
         time=time,
         alpha=alpha,
     )
-    coefficients = _population(fit, method, gee, groups=groups, time=time)
+    coefficients = _population(posterior, method, gee, groups=groups, time=time)
     estimates = _estimates(posterior, coefficients, gee, prob=prob, kind=kind)
     misfit = _misfit(coefficients)
     return Comparison(
         estimates=estimates,
         agreement=_agreement(coefficients, estimates, gee, prob),
         misfit=misfit,
-        facts=_facts(posterior, coefficients, gee, cluster=cluster, prob=prob),
+        facts=_facts(posterior, coefficients, gee, cluster=cluster, prob=prob, kind=kind),
         words=_words(posterior, estimates, misfit, cluster=cluster, prob=prob),
     )
 
@@ -115,18 +118,12 @@ def _cluster(posterior: Posterior, groups: str | None) -> int:
 
 
 def _population(
-    fit: xr.DataTree, method: Method, gee: GEEResult, *, groups: str | None, time: str | None
+    posterior: Posterior, method: Method, gee: GEEResult, *, groups: str | None, time: str | None
 ) -> PopulationCoefficients:
-    if method != "projection":
-        return population_coefficients(fit, method)
-    return population_coefficients(
-        fit,
-        method,
-        working_correlation=gee.working_correlation,
-        alpha=gee.alpha,
-        groups=groups,
-        time=time,
-    )
+    structure = WorkingStructure()
+    if method == "projection":
+        structure = WorkingStructure(gee.working_correlation, gee.alpha, groups, time)
+    return coefficients_of(posterior, method, structure)
 
 
 def _estimates(
@@ -135,7 +132,7 @@ def _estimates(
     gee: GEEResult,
     *,
     prob: float,
-    kind: str,
+    kind: IntervalKind,
 ) -> pd.DataFrame:
     design, terms = posterior.design, posterior.design.matrices.terms
     glm = fit_glm_reference(
@@ -198,9 +195,9 @@ def _facts(
     *,
     cluster: int,
     prob: float,
+    kind: IntervalKind,
 ) -> dict[str, Any]:
     specification = posterior.specification
-    group = specification.groups[cluster]
     return {
         "formula": specification.formula,
         "link": specification.link,
@@ -208,24 +205,25 @@ def _facts(
         "response": specification.response,
         "n_rows": posterior.design.matrices.n_rows,
         "n_clusters": gee.n_clusters,
-        "groups": gee.groups if isinstance(gee.groups, str) else group.name,
+        "groups": gee.groups,
         "working_correlation": gee.working_correlation,
         "alpha": gee.alpha,
         "gee_scale": gee.scale,
-        "method": coefficients.title.removeprefix("population-averaged coefficients ").strip("()"),
+        "method": coefficients.how,
         "scale": "probability" if posterior.link.is_probability else "response",
         "ci_prob": prob,
-        "random_effects": _random_effects(posterior, prob),
+        "random_effects": _random_effects(posterior, prob, kind),
         "concordant_share": words.concordant_share(posterior.design, cluster),
         "rows_dropped": specification.missing.rows,
     }
 
 
-def _random_effects(posterior: Posterior, prob: float) -> list[str]:
+def _random_effects(posterior: Posterior, prob: float, kind: IntervalKind) -> list[str]:
     lines = []
     for group in posterior.specification.groups:
-        draws = posterior.data[f"sd_{group.name}"].transpose("chain", "draw", ...).to_numpy()
-        summary = summarise(draws.astype(float), ci_prob=prob)
+        draws = posterior.standard_deviations(group.name)
+        chained = posterior.labelled(draws, "effect", list(group.effects), "sd").to_numpy()
+        summary = summarise(chained, ci_prob=prob, ci_kind=kind)
         for effect, (_, row) in zip(group.effects, summary.iterrows(), strict=True):
             lines.append(
                 f"Standard deviation of {effect!r} over {group.n_clusters} clusters of "
@@ -245,7 +243,7 @@ def _words(
     design, link = posterior.design, posterior.link
     group = design.matrices.groups[cluster]
     sentences: list[str] = []
-    focus = words.focus_term(design.matrices.terms, estimates)
+    focus = words.focus_term(design, estimates)
     if focus is not None:
         rows = estimates[estimates["term"] == focus].set_index("model")
         reading = words.Reading(

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
+from popavg._checks import listing
 from popavg.errors import StorageError
 from popavg.posterior_tools.draws import read_specification
 from popavg.specification import ATTRIBUTE
 
-__all__ = ["load", "save"]
+__all__ = ["load", "replacing", "save"]
 
 type PathLike = str | os.PathLike[str]
 
 _GROUPS = ("posterior", "constant_data", "observed_data", "training_data")
+
+#: Files of which one lies at the root of every Zarr directory (formats 3 and 2).
+_ZARR_MARKS = ("zarr.json", ".zgroup")
 
 
 def save(fit: xr.DataTree, path: PathLike, *, overwrite: bool = False) -> Path:
@@ -59,25 +65,9 @@ def save(fit: xr.DataTree, path: PathLike, *, overwrite: bool = False) -> Path:
     target = Path(path)
     read_specification(fit)
     write = _writer(fit, target)
-    if target.exists() and not overwrite:
-        raise StorageError(
-            f"{str(target)!r} exists", "a new name", "say overwrite=True to replace it"
-        )
-    if not target.parent.is_dir():
-        raise StorageError(
-            f"the folder {str(target.parent)!r} doesn't exist", remedy="make it first"
-        )
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        write(scratch / target.name)
-        _replace(scratch / target.name, target, scratch / "replaced")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StorageError(
-            f"{str(target)!r} couldn't be written ({type(error).__name__}: {error})",
-            remedy="check the disk's free space and the folder's permissions",
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    _check_target(target, overwrite=overwrite)
+    with replacing(target) as scratch:
+        write(scratch)
     return target
 
 
@@ -108,18 +98,9 @@ def load(path: PathLike) -> xr.DataTree:
     popavg.errors.StorageError: there is no file 'nowhere.nc'. Check the path.
     """
     source = Path(path)
-    if not source.exists():
+    if not os.path.exists(source):
         raise StorageError(f"there is no file {str(source)!r}", remedy="check the path")
-    engine = "zarr" if source.is_dir() else "netcdf4"
-    try:
-        with xr.open_datatree(source, engine=engine) as stored:
-            tree = stored.load()
-    except Exception as error:
-        raise StorageError(
-            f"{str(source)!r} can't be read as {engine} ({type(error).__name__}: {error})",
-            "a netCDF file or Zarr directory written by pa.save",
-            "it may be truncated or of another kind: write it again",
-        ) from error
+    tree = _read(source)
     missing = [name for name in _GROUPS if name not in tree.children]
     if ATTRIBUTE not in tree.attrs or missing:
         raise StorageError(
@@ -127,10 +108,34 @@ def load(path: PathLike) -> xr.DataTree:
             "a file written by pa.save",
             "fit the model with pa.fit and write it with pa.save"
             if ATTRIBUTE not in tree.attrs
-            else f"the groups {missing} are missing: write it again",
+            else f"the groups {listing(missing)} are missing: write it again",
         )
     read_specification(tree)
     return tree
+
+
+@contextmanager
+def replacing(target: Path) -> Generator[Path]:
+    """Give a temporary path to write to; it takes the target's place when all went well.
+
+    Raises
+    ------
+    StorageError
+        Writing or renaming failed; the target is then as it was, and nothing else is left.
+    """
+    scratch: Path | None = None
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
+        yield scratch / target.name
+        _swap(scratch / target.name, target, scratch / "replaced")
+    except Exception as error:
+        raise StorageError(
+            f"{str(target)!r} couldn't be written ({type(error).__name__}: {_short(error)})",
+            remedy="check the disk's free space and the folder's permissions",
+        ) from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _writer(fit: xr.DataTree, target: Path) -> Callable[[Path], object]:
@@ -144,13 +149,55 @@ def _writer(fit: xr.DataTree, target: Path) -> Callable[[Path], object]:
     )
 
 
-def _replace(new: Path, target: Path, old: Path) -> None:
-    """Rename; a directory in the way is set aside first."""
-    if target.is_dir():
+def _check_target(target: Path, *, overwrite: bool) -> None:
+    if not os.path.isdir(target.parent):
+        raise StorageError(
+            f"the folder {str(target.parent)!r} doesn't exist", remedy="make it first"
+        )
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise StorageError(
+            f"{str(target)!r} exists", "a new name", "say overwrite=True to replace it"
+        )
+    is_store = any((target / name).is_file() for name in _ZARR_MARKS)
+    if target.is_dir() and (target.suffix == ".nc" or not is_store):
+        raise StorageError(
+            f"{str(target)!r} is a folder, not a fit: it isn't replaced",
+            "a new name, or a fit written by pa.save",
+        )
+
+
+def _read(source: Path) -> xr.DataTree:
+    engine = "zarr" if source.is_dir() else "netcdf4"
+    options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
+    try:
+        with xr.open_datatree(source, engine=engine, **options) as stored:
+            return stored.load()
+    except Exception as error:
+        kind = "a Zarr directory" if engine == "zarr" else "netCDF"
+        raise StorageError(
+            f"{str(source)!r} can't be read as {kind} ({type(error).__name__}: {_short(error)})",
+            "a netCDF file or Zarr directory written by pa.save",
+            "it may be truncated or of another kind: write it again",
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    """Its message in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Rename; what is in the way is set aside first, where it is a directory or makes way for one.
+
+    A file replaces a file in one step.
+    """
+    if target.is_dir() or (new.is_dir() and os.path.lexists(target)):
         target.rename(old)
     try:
         new.replace(target)
     except OSError:
-        if old.exists():
+        if os.path.lexists(old):
             old.rename(target)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -47,9 +48,13 @@ def judge(tree: xr.DataTree, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def warn_if_needed(sentences: Sequence[str]) -> None:
-    """One :class:`popavg.errors.FitWarning` with all sentences; silent where there are none."""
+    """One :class:`popavg.errors.FitWarning` with all sentences; silent where there are none.
+
+    It points at the line that called popavg.
+    """
     if sentences:
-        warnings.warn(" ".join(sentences), FitWarning, stacklevel=3)
+        here = (str(Path(__file__).parent),)
+        warnings.warn(" ".join(sentences), FitWarning, skip_file_prefixes=here)
 
 
 def _mixing(posterior: xr.Dataset, names: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from .models.gee import gee
 from .posterior_tools.coefficients import population_coefficients
 from .posterior_tools.comparison import Comparison
 from .posterior_tools.estimates import Estimates
+from .posterior_tools.example import load_example
 from .posterior_tools.integral import marginal_mean
 from .posterior_tools.predictions import predictions
 from .priors import Prior
@@ -28,6 +29,7 @@ __all__ = [
     "list_datasets",
     "load",
     "load_dataset",
+    "load_example",
     "marginal_mean",
     "models",
     "plot_population_curve",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 from popavg.errors import SpecificationError
 
@@ -12,9 +13,10 @@ __all__ = ["check_choice", "listing", "suggestion"]
 
 def listing(items: Iterable[object], limit: int = 12) -> str:
     """Names in quotes, joined by commas, cut after ``limit``."""
-    names = [repr(str(item)) for item in items]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    known = items if isinstance(items, Collection) else list(items)
+    names = [repr(str(item)) for item in islice(known, limit)]
+    more = f" and {len(known) - limit} more" if len(known) > limit else ""
+    return ", ".join(names) + more
 
 
 def suggestion(value: object, choices: Iterable[object]) -> str:

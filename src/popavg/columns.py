@@ -35,10 +35,8 @@ def _describe(column: pd.Series) -> dict[str, Any]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = column.cat.categories.tolist()
         return {"type": "category", "levels": levels, "ordered": bool(column.cat.ordered)}
-    for kind in ("bool", "int", "float"):
-        if column.dtype.kind == kind[0]:
-            return {"type": kind}
-    return {"type": "text"}
+    kinds = {"b": "bool", "i": "int", "f": "float"}
+    return {"type": kinds.get(column.dtype.kind, "text")}
 
 
 def _array(column: pd.Series) -> NDArray[Any]:
@@ -57,4 +55,6 @@ def _restore(array: NDArray[Any], description: Mapping[str, Any]) -> pd.Series:
         case "text":
             return pd.Series(np.asarray(array, dtype=object))
         case kind:
-            return pd.Series(np.asarray(array).astype({"bool": bool, "int": np.int64}.get(kind, float)))
+            return pd.Series(
+                np.asarray(array).astype({"bool": bool, "int": np.int64}.get(kind, float))
+            )

@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from popavg._checks import listing
 from popavg.design_checks import check_clusters, check_constant, check_finite, check_rank
-from popavg.errors import DataError, FormulaError
+from popavg.errors import FormulaError
 from popavg.families import Family, family_for
 from popavg.fixed_effects import FixedEffects
 from popavg.formula import Formula
-from popavg.frames import Missing, MissingPolicy, select, take_complete
+from popavg.frames import Missing, MissingPolicy, check_frame, select, take_complete
 from popavg.grouping import GroupDesign, Grouping
 from popavg.links import Link
+from popavg.new_data import like_training
 from popavg.response import Response, has_trials, read_response
 
 __all__ = ["Design", "DesignMatrices", "family_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DesignMatrices:
     """The numbers of a design, one row for each row of a frame.
 
@@ -47,10 +47,11 @@ class DesignMatrices:
 
     @property
     def n_rows(self) -> int:
+        """Number of rows."""
         return len(self.X)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """A formula joined to its data.
 
@@ -155,14 +156,13 @@ class Design:
             A column is missing, has missing or infinite values, another type, an unseen level,
             or values outside the range that a spline was built on.
         """
-        factors = {name for grouping in self.groupings for name in grouping.factor}
-        present = [name for name in factors if name in frame.columns]
+        check_frame(frame)
+        factors = (name for grouping in self.groupings for name in grouping.factor)
+        present = (name for name in factors if name in frame.columns)
         columns = tuple(dict.fromkeys((*self.predictors, *present)))
-        if not columns:
-            columns = tuple(frame.columns[:1])
         selected, _ = take_complete(select(frame, columns), "error", {})
         for name in self.predictors:
-            selected[name] = _like_training(selected[name], self.frame[name])
+            selected[name] = like_training(selected[name], self.frame[name])
         matrices = self._evaluate(selected)
         check_finite(matrices.terms, matrices.X, matrices.offset)
         return matrices
@@ -183,35 +183,6 @@ def _used_levels(column: pd.Series) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.remove_unused_categories()
     return column
-
-
-def _like_training(column: pd.Series, training: pd.Series) -> pd.Series:
-    """The column with the training column's type; a level that it didn't have is an error."""
-    name = training.name
-    if pd.api.types.is_numeric_dtype(training):
-        if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(
-            column
-        ):
-            raise DataError(
-                f"the column {name!r} holds text", "numbers, as in the data of the fit"
-            )
-        return column.astype(training.dtype) if training.dtype == bool else column
-    categorical = isinstance(training.dtype, pd.CategoricalDtype)
-    levels = list(training.cat.categories) if categorical else sorted(set(training))
-    values = column.astype(object)
-    unseen = sorted({str(value) for value in values} - {str(level) for level in levels})
-    if unseen:
-        raise DataError(
-            f"the column {name!r} has the level{'s' * (len(unseen) > 1)} {listing(unseen)}, "
-            "which the fit hasn't seen",
-            listing(levels),
-            "leave these rows out, or fit again with data that have them",
-        )
-    by_label = {str(level): level for level in levels}
-    restored = [by_label[str(value)] for value in values]
-    if categorical:
-        return pd.Series(pd.Categorical(restored, dtype=training.dtype), name=name)
-    return pd.Series(restored, dtype=object, name=name)
 
 
 def require_groups(formula: Formula) -> None:

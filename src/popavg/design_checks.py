@@ -10,16 +10,20 @@ from scipy.linalg import qr
 from popavg._checks import listing
 from popavg.errors import DataError
 from popavg.formula import Formula
-from popavg.formula_tokens import columns_of, matching, scan
+from popavg.formula_terms import read_terms
 from popavg.grouping import GroupDesign
 
 __all__ = ["check_clusters", "check_constant", "check_finite", "check_rank"]
 
+#: Columns are scaled to length 1: what is left of a column after the others.
 _RANK_TOLERANCE = 1e-10
+#: Spread of a column, relative to its values, that rounding alone would give it.
+_ROUNDING = 8 * float(np.finfo(float).eps)
+_SQRT_EPSILON = float(np.sqrt(np.finfo(float).eps))
 
 
 def check_constant(formula: Formula, frame: pd.DataFrame) -> None:
-    """Every covariate varies.
+    """Every covariate varies; what is only added as an offset need not.
 
     Raises
     ------
@@ -49,10 +53,11 @@ def check_finite(
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise DataError(
-                f"the term {label!r} is infinite or undefined in {len(bad)} rows, "
-                f"the first is row {bad[0]}",
+                f"the term {label!r} is infinite or undefined in {len(bad)} "
+                f"row{'s' * (len(bad) != 1)}, the first is row {bad[0]}",
                 "finite values",
-                "check the function and its column (log of 0?)",
+                "check the function and its column: a log of 0, a division by 0, a polynomial of "
+                "more degrees than the column has values?",
             )
 
 
@@ -64,20 +69,21 @@ def check_rank(terms: tuple[str, ...], X: NDArray[np.float64]) -> None:
     DataError
         Some are; the message names them.
     """
-    size = np.abs(X).max(axis=0)
-    scaled = X / np.where(size > 0, size, 1)
-    scaled = scaled / np.maximum(np.linalg.norm(scaled, axis=0), 1e-300)
-    triangle, order = qr(scaled, mode="r", pivoting=True)
-    diagonal = np.abs(np.diag(triangle))
-    rank = int((diagonal > _RANK_TOLERANCE * max(diagonal[0], 1e-300)).sum())
-    if rank < len(terms):
-        dependent = [terms[i] for i in sorted(order[rank:])]
+    varying = X - X.mean(axis=0) if terms[0] == "Intercept" else X.copy()
+    if terms[0] == "Intercept":
+        varying[:, 0] = 1
+    size = np.linalg.norm(varying, axis=0)
+    largest = np.abs(X).max(axis=0) * np.sqrt(len(X))
+    empty = size <= _ROUNDING * largest
+    triangle = qr(varying / np.where(empty, 1, size), mode="r")[0][: len(terms)]
+    triangle[:, empty] = 0
+    kept, repeated = _independent(triangle)
+    if repeated:
+        told = [_dependence(triangle, kept, column, terms) for column in repeated]
         raise DataError(
-            f"the term{'s' * (len(dependent) > 1)} {listing(dependent)} "
-            "can be computed from the other terms (the design has rank "
-            f"{rank}, but {len(terms)} columns)",
+            f"{'; '.join(told[:5])} (the design has {len(terms)} columns, but rank {len(kept)})",
             "linearly independent columns",
-            "take these terms, or the ones that they repeat, out of the formula",
+            f"take {listing([terms[i] for i in repeated])} out of the formula, or what it repeats",
         )
 
 
@@ -106,18 +112,42 @@ def check_clusters(group: GroupDesign, family: str) -> None:
 
 
 def _covariates(formula: Formula) -> tuple[str, ...]:
-    """Columns that enter terms; those in an offset may be constant."""
-    parts = (formula.fixed, *(term.effects for term in formula.group_terms))
-    names: dict[str, None] = {}
-    for part in parts:
-        tokens = scan(f"y ~ {part}")[2:]
-        i = 0
-        while i < len(tokens):
-            called = i + 1 < len(tokens) and tokens[i + 1].kind == "LEFT_PAREN"
-            if tokens[i].lexeme == "offset" and called:
-                end = matching(tokens, i + 1)
-                tokens[i : end + 1] = []
-            else:
-                i += 1
-        names |= dict.fromkeys(columns_of(tokens))
-    return tuple(names)
+    """Columns that enter terms other than offsets."""
+    parts = [formula.fixed, *(term.effects for term in formula.group_terms)]
+    names = [
+        name
+        for terms in map(read_terms, parts)
+        for name in terms.columns
+        if name not in terms.constant
+    ]
+    return tuple(dict.fromkeys(names))
+
+
+def _independent(triangle: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    """Columns in their order, parted into those that bring something new and the others."""
+    if _rank(triangle) == triangle.shape[1]:
+        return list(range(triangle.shape[1])), []
+    kept: list[int] = []
+    repeated: list[int] = []
+    for column in range(triangle.shape[1]):
+        is_new = _rank(triangle[:, [*kept, column]]) > len(kept)
+        (kept if is_new else repeated).append(column)
+    return kept, repeated
+
+
+def _rank(matrix: NDArray[np.float64]) -> int:
+    diagonal = np.abs(np.diag(qr(matrix, mode="r", pivoting=True)[0]))
+    return int((diagonal > _RANK_TOLERANCE).sum())
+
+
+def _dependence(
+    triangle: NDArray[np.float64], kept: list[int], column: int, terms: tuple[str, ...]
+) -> str:
+    """What a repeated column is made of, in words."""
+    before = [i for i in kept if i < column]
+    if not before or not triangle[:, column].any():
+        same = "has the same value" if terms[0] == "Intercept" else "is 0"
+        return f"the term {terms[column]!r} {same} in every row"
+    weights = np.linalg.lstsq(triangle[:, before], triangle[:, column])[0]
+    used = [terms[i] for i, w in zip(before, weights, strict=True) if abs(w) > _SQRT_EPSILON]
+    return f"the term {terms[column]!r} can be computed from {listing(used)}"

@@ -39,12 +39,15 @@ class PopavgError(Exception):
         self.allowed = allowed
         self.remedy = remedy
         parts = [came, f"Allowed: {allowed}" if allowed else "", _sentence(remedy)]
-        text = ". ".join(part.rstrip(". ") for part in parts if part)
-        super().__init__(text + ".")
+        super().__init__(" ".join(_ended(part) for part in parts if part))
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith(("?", "…")) else text.rstrip(". ") + "."
 
 
 class FormulaError(PopavgError, ValueError):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from formulae import model_description
-from formulae.parser import Parser
-from formulae.scanner import Scanner
 from formulae.token import Token
 
 from popavg.errors import FormulaError
-from popavg.formula_tokens import columns_of, matching, scan, text_of
+from popavg.formula_terms import read_terms
+from popavg.formula_tokens import matching, one_line, scan, text_of
+from popavg.response import read_form
 
 __all__ = ["Formula", "GroupTerm"]
 
@@ -44,7 +43,7 @@ class Formula:
     Attributes
     ----------
     text : str
-        As the user wrote it.
+        As the user wrote it, on one line.
     response : str
         Left of the tilde.
     fixed : str
@@ -78,31 +77,36 @@ class Formula:
         Raises
         ------
         FormulaError
-            See :func:`popavg.formula_tokens.scan`; also for a misplaced ``|`` and for text that
-            formulae would silently leave out.
+            See :func:`popavg.formula_tokens.scan`, :func:`popavg.formula_terms.read_terms` and
+            :func:`popavg.response.read_form`; also for a misplaced ``|``, for effects or clusters
+            that appear twice, and for a response that is also a covariate.
         """
         tokens = scan(text)
         tilde = next(i for i, token in enumerate(tokens) if token.kind == "TILDE")
-        left, right = tokens[:tilde], tokens[tilde + 1 :]
-        fixed, group_terms = _split(right)
-        fixed_text = text_of(fixed) if fixed else "1"
-        _check_readable(text_of(left))
-        for part in (fixed_text, *(term.effects for term in group_terms)):
-            _check_readable(part)
-        _check_effects_once(group_terms)
+        left, (fixed, group_terms) = tokens[:tilde], _split(tokens[tilde + 1 :])
+        form = read_form(left)
+        terms = read_terms(fixed or "1")
+        effects = [read_terms(term.effects, offsets=False) for term in group_terms]
+        predictors = [
+            *terms.columns,
+            *(name for effect in effects for name in effect.columns),
+            *(name for term in group_terms for name in term.factor),
+        ]
+        _check_response_is_apart(form.column, predictors)
+        _check_terms_once(group_terms)
         return cls(
-            text=" ".join(text.split()),
-            response=text_of(left),
-            fixed=fixed_text,
+            text=one_line(text),
+            response=form.text,
+            fixed=terms.text,
             group_terms=group_terms,
-            columns=columns_of(tokens),
-            response_columns=columns_of(left),
+            columns=tuple(dict.fromkeys((*form.columns, *predictors))),
+            response_columns=form.columns,
         )
 
     @property
     def fixed_columns(self) -> tuple[str, ...]:
         """The columns that the fixed effects name."""
-        return columns_of(scan(f"y ~ {self.fixed}"))[1:]
+        return read_terms(self.fixed).columns
 
 
 def _split(tokens: Sequence[Token]) -> tuple[list[Token], tuple[GroupTerm, ...]]:
@@ -147,6 +151,12 @@ def _group_terms(inside: Sequence[Token]) -> list[GroupTerm]:
     pipes = [i for i, token in enumerate(inside) if token.kind == "PIPE"]
     left, right = inside[: pipes[0]], inside[pipes[0] + 1 :]
     depth_zero = all(not token.kind.startswith("LEFT_") for token in right)
+    if sum(t.kind.startswith("LEFT_") - t.kind.startswith("RIGHT_") for t in left):
+        raise FormulaError(
+            f"the grouping term in '({text_of(inside)})' stands inside other brackets",
+            "grouping terms added with '+' outside brackets",
+            "write 'x + (1 | g)'",
+        )
     if len(pipes) != 1 or not left or not right or not depth_zero:
         raise FormulaError(
             f"the grouping term '({text_of(inside)})' can't be read",
@@ -182,29 +192,38 @@ def _column(token: Token) -> str:
     return token.lexeme.strip("`")
 
 
-def _check_readable(text: str) -> None:
-    """Formulae's parser stops at what it doesn't understand and says nothing."""
-    try:
-        parser = Parser(Scanner(text).scan(add_intercept=False))
-        parser.parse()
-        complete = parser.at_end()
-        model_description(f"y ~ {text}" if "~" not in text else text)
-    except Exception as error:
+def _check_response_is_apart(response: str, predictors: Sequence[str]) -> None:
+    if response in predictors:
         raise FormulaError(
-            f"the formula's part {text[:80]!r} can't be read: {error}",
-            "names, numbers, + - : * / and calls",
-        ) from error
-    if not complete:
-        raise FormulaError(
-            f"only the first part of {text[:80]!r} can be read",
-            "terms joined by + - : * /",
-            "write an operator between the terms",
+            f"the response {response!r} is also on the right of '~'",
+            "other columns as covariates and clusters",
+            f"take {response!r} out of the right side",
         )
 
 
-def _check_effects_once(terms: Sequence[GroupTerm]) -> None:
-    seen: set[GroupTerm] = set()
-    for term in terms:
-        if term in seen:
-            raise FormulaError(f"the term '({term.effects} | {term.name})' appears twice")
-        seen.add(term)
+def _check_terms_once(terms: Sequence[GroupTerm]) -> None:
+    factors: dict[frozenset[str], tuple[str, ...]] = {}
+    for i, term in enumerate(terms):
+        words = f"'({term.effects} | {term.name})'"
+        if len(set(term.factor)) < len(term.factor):
+            raise FormulaError(
+                f"the grouping term {words} names a column twice",
+                "each column once in a grouping factor",
+                f"write '({term.effects} | {':'.join(dict.fromkeys(term.factor))})'",
+            )
+        if factors.setdefault(frozenset(term.factor), term.factor) != term.factor:
+            raise FormulaError(
+                f"the grouping factor of {words} appears in two orders",
+                "one order of its columns",
+                f"write '{':'.join(factors[frozenset(term.factor)])}' in both terms",
+            )
+        if term in terms[:i]:
+            raise FormulaError(
+                f"the grouping term {words} appears twice",
+                "each effect once for each factor",
+                "take one of them out",
+            )
+    if len({term.name for term in terms}) < len({term.factor for term in terms}):
+        raise FormulaError(
+            "two grouping factors have the same name", remedy="rename columns that hold ':'"
+        )

@@ -1,52 +1,43 @@
-"""Scan a formula and refuse what a formula may not do, before anything is evaluated."""
+"""Scan a formula into tokens and refuse what would be misread, before anything is parsed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 
-from formulae.categorical import ENCODINGS
 from formulae.scanner import Scanner
 from formulae.token import Token
-from formulae.transforms import TRANSFORMS
 
-from popavg._checks import listing
 from popavg.errors import FormulaError
 
-__all__ = ["FUNCTIONS", "NUMPY_FUNCTIONS", "columns_of", "matching", "scan", "text_of"]
-
-#: NumPy functions a formula may call, next to formulae's own transforms.
-NUMPY_FUNCTIONS = (
-    *("log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs"),
-    *("sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "sign", "floor", "ceil"),
-)
-FUNCTIONS = frozenset(NUMPY_FUNCTIONS) | frozenset(TRANSFORMS) | frozenset(ENCODINGS)
+__all__ = ["matching", "one_line", "scan", "scan_part", "shortened", "text_of"]
 
 MAX_LENGTH = 10_000
-MAX_CROSSINGS = 10
-MAX_POWER = 20
-MAX_BASIS = 50
+MAX_DEPTH = 20
 MAX_DIGITS = 30
-MAX_DEPTH = 50
+MAX_OPERATORS = 300
 
 _NAMES = ("IDENTIFIER", "BQNAME")
-_BEFORE_STRING = ("LEFT_PAREN", "COMMA", "EQUAL", "EQUAL_EQUAL", "BANG_EQUAL", "LEFT_BRACKET")
-_AFTER_STRING = ("RIGHT_PAREN", "COMMA", "RIGHT_BRACKET", "EQUAL_EQUAL", "BANG_EQUAL")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A token with what stands around it."""
-
-    token: Token
-    before: str
-    after: str
-    in_call: bool
-    position: int
+_OPERATORS = frozenset(
+    {
+        *("PLUS", "MINUS", "STAR", "STAR_STAR", "SLASH", "COLON", "PIPE", "COMMA", "EQUAL"),
+        *("EQUAL_EQUAL", "BANG_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"),
+    }
+)
+_TIGHT = frozenset({"COLON", "STAR_STAR", "SLASH", "EQUAL"})
+_ENDS_OPERAND = frozenset(
+    {*_NAMES, "NUMBER", "STRING", "PYTHON_LITERAL", "RIGHT_PAREN", "RIGHT_BRACKET", "RIGHT_BRACE"}
+)
+_REMEDIES = {
+    "'~'": "write '~' once, between the response and the terms",
+    "string": "close the text; a text can't hold quotation marks, so rename levels that do",
+}
+_QUOTED_OR_SPACE = re.compile(r"""(`[^`]*`|['"][^'"]*['"])|\s+""")
 
 
 def scan(text: str) -> list[Token]:
-    """Tokens of a formula that is safe to evaluate.
+    """Tokens of a formula that can be parsed: short, brackets paired, exactly one ``~``.
 
     Parameters
     ----------
@@ -61,10 +52,29 @@ def scan(text: str) -> list[Token]:
     Raises
     ------
     FormulaError
-        Not a string, too long, unreadable; calls something that isn't in ``FUNCTIONS``; or
-        writes one of the traps ``x**2``, ``%``, ``||``, which formulae would read as something
-        else.
+        Not a string, too long, too many operators, unreadable, or one of the signs ``%``, ``//``,
+        ``||``, which formulae would read as something else.
+
+    Examples
+    --------
+    >>> from popavg.formula_tokens import scan
+    >>> [token.lexeme for token in scan("y ~ x + (1 | g)")]
+    ['y', '~', 'x', '+', '(', '1', '|', 'g', ')']
     """
+    tokens = scan_part(text)
+    tildes = sum(token.kind == "TILDE" for token in tokens)
+    if not tildes or tokens[0].kind == "TILDE" or tokens[-1].kind == "TILDE":
+        what = "has nothing on one side of '~'" if tildes else "has no '~'"
+        raise FormulaError(
+            f"the formula {shortened(text)} {what}",
+            "one response, one '~', the terms",
+            "write 'y ~ x + (1 | g)'",
+        )
+    return tokens
+
+
+def scan_part(text: str) -> list[Token]:
+    """Tokens of one side of a formula; see :func:`scan`."""
     if not isinstance(text, str):
         raise FormulaError(
             f"the formula is of type {type(text).__name__}", "a string", "write 'y ~ x + (1 | g)'"
@@ -78,37 +88,29 @@ def scan(text: str) -> list[Token]:
     if not text.strip():
         raise FormulaError("the formula is empty", remedy="write 'y ~ x + (1 | g)'")
     tokens = _tokens(text)
-    _check_traps(tokens, text)
+    _check_signs(tokens)
     _check_brackets(tokens, text)
-    places = list(_places(tokens))
-    for place in places:
-        _check_call(place)
-        _check_string(place)
-        _check_power(place, tokens)
-        _check_number(place, tokens)
-    crossings = sum(p.token.kind in ("STAR", "STAR_STAR") and not p.in_call for p in places)
-    if crossings > MAX_CROSSINGS:
-        raise FormulaError(
-            f"the formula crosses {crossings} times with '*'",
-            f"at most {MAX_CROSSINGS} crossings",
-            "write the interactions that are wanted with ':'",
-        )
+    _check_size(tokens)
     return tokens
-
-
-def columns_of(tokens: Sequence[Token]) -> tuple[str, ...]:
-    """Names of data columns in scanned tokens, each once, in order of appearance."""
-    names: dict[str, None] = {}
-    for place in _places(tokens):
-        name = _column_name(place)
-        if name is not None:
-            names[name] = None
-    return tuple(names)
 
 
 def text_of(tokens: Sequence[Token]) -> str:
     """The formula text of tokens, spaced evenly."""
-    return " ".join(token.lexeme for token in tokens)
+    text = ""
+    for i, token in enumerate(tokens):
+        text += token.lexeme if i == 0 or _is_tight(tokens, i) else f" {token.lexeme}"
+    return text
+
+
+def one_line(text: str) -> str:
+    """A formula on one line; names in backquotes and texts in quotes stay as they are."""
+    return _QUOTED_OR_SPACE.sub(lambda found: found[1] or " ", text).strip()
+
+
+def shortened(text: str, width: int = 80) -> str:
+    """A formula in quotation marks, cut where it is long."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= width else line[:width] + "…")
 
 
 def matching(tokens: Sequence[Token], position: int) -> int:
@@ -124,178 +126,97 @@ def matching(tokens: Sequence[Token], position: int) -> int:
 def _tokens(text: str) -> list[Token]:
     try:
         return Scanner(text).scan(add_intercept=False)[:-1]
-    except Exception as error:
+    except IndexError as error:  # formulae runs past the end in search of the second backquote
         raise FormulaError(
-            f"the formula {_short(text)} can't be read: {error}",
+            f"a backquote isn't closed in {shortened(text)}", remedy="write `my column`"
+        ) from error
+    except Exception as error:
+        reason = str(error).rstrip(".")
+        raise FormulaError(
+            f"the formula {shortened(text)} can't be read: {reason[:1].lower()}{reason[1:]}",
             "names, numbers, + - : * / ( | ) and calls",
-            "put a name with spaces or signs between backquotes: `my column`",
+            next(
+                (remedy for words, remedy in _REMEDIES.items() if words in reason),
+                "put a name with spaces or signs between backquotes: `my column`",
+            ),
         ) from error
 
 
-def _places(tokens: Sequence[Token]) -> Iterator[_Place]:
-    kinds = ["", *(token.kind for token in tokens), ""]
-    calls: list[bool] = []
-    for i, token in enumerate(tokens):
-        if token.kind.startswith("RIGHT_") and calls:
-            calls.pop()
-        yield _Place(token, kinds[i], kinds[i + 2], any(calls), i)
-        if token.kind.startswith("LEFT_"):
-            is_call = token.kind == "LEFT_PAREN" and kinds[i] == "IDENTIFIER"
-            calls.append(is_call or token.kind != "LEFT_PAREN")
-
-
-def _column_name(place: _Place) -> str | None:
-    if place.token.kind == "BQNAME":
-        return place.token.lexeme[1:-1]
-    called = place.after == "LEFT_PAREN"
-    keyword = place.in_call and place.after == "EQUAL"
-    level = place.before == "LEFT_BRACKET"
-    encoding = place.in_call and place.token.lexeme in ENCODINGS
-    if place.token.kind != "IDENTIFIER" or called or keyword or level or encoding:
-        return None
-    return place.token.lexeme
-
-
-def _check_traps(tokens: Sequence[Token], text: str) -> None:
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+def _check_signs(tokens: Sequence[Token]) -> None:
+    for token in tokens:
         if token.kind in ("MODULO", "SLASH_SLASH", "BANG", "PERIOD"):
             raise FormulaError(
                 f"{token.lexeme!r} means nothing in a formula",
                 "+ - : * / ( | ) and calls",
                 "compute the column in the data first, for instance data['r'] = data['x'] % 2",
             )
-        if token.kind == "PIPE" and after is not None and after.kind == "PIPE":
+        if token.kind == "STRING" and token.lexeme[0] != token.lexeme[-1]:
             raise FormulaError(
-                "'||' isn't in the formula language",
-                "'(1 + x | g)' for correlated effects",
-                "write '(1 | g) + (0 + x | g)' for uncorrelated ones",
+                f"the text {token.lexeme[:40]} begins and ends with different quotation marks",
+                "a text without quotation marks inside, as in 'text'",
+                "rename levels that hold quotation marks",
             )
-    tildes = sum(token.kind == "TILDE" for token in tokens)
-    if tildes != 1 or tokens[0].kind == "TILDE" or tokens[-1].kind == "TILDE":
+        if token.kind == "NUMBER" and len(token.lexeme) > MAX_DIGITS:
+            raise FormulaError(
+                f"the formula has a number of {len(token.lexeme)} digits",
+                f"at most {MAX_DIGITS}",
+                "compute the column in the data first",
+            )
+    signs = [token.kind in ("PLUS", "MINUS") for token in tokens]
+    if any(all(signs[i : i + 4]) for i in range(len(signs) - 3)):
         raise FormulaError(
-            f"the formula {_short(text)} has {tildes} '~'",
-            "one response, one '~', the terms",
-            "write 'y ~ x + (1 | g)'",
+            "the formula has many signs in a row", "one sign between terms", "leave the others out"
+        )
+    if any(one.kind == two.kind == "PIPE" for one, two in pairwise(tokens)):
+        raise FormulaError(
+            "'||' isn't in the formula language",
+            "'(1 + x | g)' for correlated effects",
+            "write '(1 | g) + (0 + x | g)' for uncorrelated ones",
         )
 
 
 def _check_brackets(tokens: Sequence[Token], text: str) -> None:
-    open_: list[str] = []
+    opened: list[str] = []
     for token in tokens:
         if token.kind.startswith("LEFT_"):
-            open_.append(token.kind.removeprefix("LEFT_"))
+            opened.append(token.kind.removeprefix("LEFT_"))
         elif token.kind.startswith("RIGHT_") and (
-            not open_ or open_.pop() != token.kind.removeprefix("RIGHT_")
+            not opened or opened.pop() != token.kind.removeprefix("RIGHT_")
         ):
-            raise FormulaError(f"a bracket closes nothing in {_short(text)}", remedy="pair them")
-        if len(open_) > MAX_DEPTH:
             raise FormulaError(
-                "the formula's brackets are too deep", f"at most {MAX_DEPTH}", "simplify it"
+                f"a bracket closes nothing in {shortened(text)}", remedy="pair the brackets"
             )
-    if open_:
-        raise FormulaError(f"a bracket isn't closed in {_short(text)}", remedy="close it")
-
-
-def _check_call(place: _Place) -> None:
-    if place.token.kind != "LEFT_PAREN" and place.after == "LEFT_PAREN":
-        name = place.token.lexeme
-        if place.token.kind == "IDENTIFIER" and name not in FUNCTIONS:
+        if len(opened) > MAX_DEPTH:
             raise FormulaError(
-                f"the formula calls {name!r}",
-                listing(sorted(FUNCTIONS), limit=50),
-                "compute the column in the data first",
+                f"the formula has brackets more than {MAX_DEPTH} deep",
+                f"at most {MAX_DEPTH}",
+                "compute long expressions as columns of the data first",
             )
-        if place.token.kind in ("RIGHT_PAREN", "RIGHT_BRACKET", "STRING", "BQNAME", "RIGHT_BRACE"):
-            raise FormulaError(
-                "the formula calls the result of an expression",
-                "calls of named functions",
-                "write an operator between the brackets",
-            )
+    if opened:
+        raise FormulaError(f"a bracket isn't closed in {shortened(text)}", remedy="close it")
 
 
-def _check_string(place: _Place) -> None:
-    if place.token.kind == "STRING" and (
-        place.before not in _BEFORE_STRING or place.after not in _AFTER_STRING
-    ):
+def _check_size(tokens: Sequence[Token]) -> None:
+    operators = sum(token.kind in _OPERATORS for token in tokens)
+    if operators > MAX_OPERATORS:
         raise FormulaError(
-            f"the text {place.token.lexeme[:40]} stands where a column should",
-            "text as an argument, a level or in a comparison",
-            "name a column without quotation marks",
+            f"the formula has {operators} operators",
+            f"at most {MAX_OPERATORS}",
+            "use fewer terms, or compute long expressions as columns of the data first",
         )
 
 
-def _check_power(place: _Place, tokens: Sequence[Token]) -> None:
-    if place.token.kind != "STAR_STAR":
-        return
-    i = place.position
-    base = tokens[i - 1]
-    if not place.in_call:
-        if not _is_sum_in_brackets(tokens, i - 1):
-            raise FormulaError(
-                f"'{base.lexeme}**{_lexeme(tokens, i + 1)}' outside a call isn't a power",
-                "powers inside I(), '(a + b)**2' for interactions",
-                f"write 'I({base.lexeme}**2)' or 'poly({base.lexeme}, 2)'",
-            )
-    elif not _has_column_base(tokens, i - 1):
-        raise FormulaError("the formula raises a number to a power", "powers of columns")
-    step = 2 if _kind(tokens, i + 1) == "MINUS" else 1
-    exponent = tokens[i + step] if i + step < len(tokens) else None
-    chained = _kind(tokens, i + step + 1) == "STAR_STAR"
-    if exponent is None or exponent.kind != "NUMBER" or chained or exponent.literal > MAX_POWER:
-        raise FormulaError(
-            f"the exponent {_lexeme(tokens, i + step)!r} isn't a small number",
-            f"a number up to {MAX_POWER}",
-            "compute the column in the data first",
-        )
-
-
-def _check_number(place: _Place, tokens: Sequence[Token]) -> None:
-    if place.token.kind != "NUMBER":
-        return
-    if len(place.token.lexeme) > MAX_DIGITS:
-        raise FormulaError(f"a number of {len(place.token.lexeme)} digits", f"{MAX_DIGITS} digits")
-    sizes_basis = place.before == "EQUAL" and _lexeme(tokens, place.position - 2) in (
-        *("df", "degree"),
+def _is_tight(tokens: Sequence[Token], i: int) -> bool:
+    """Whether token ``i`` follows the one before it without a space."""
+    before, kind = tokens[i - 1].kind, tokens[i].kind
+    if kind in ("LEFT_PAREN", "LEFT_BRACKET"):
+        return before.startswith("LEFT_") or before in _NAMES
+    signed = before in ("PLUS", "MINUS") and (i == 1 or tokens[i - 2].kind not in _ENDS_OPERAND)
+    return (
+        signed
+        or before.startswith("LEFT_")
+        or kind.startswith("RIGHT_")
+        or kind == "COMMA"
+        or kind in _TIGHT
+        or before in _TIGHT
     )
-    in_basis = place.before == "COMMA" and place.after in ("RIGHT_PAREN", "COMMA")
-    if place.in_call and place.token.literal > MAX_BASIS and (sizes_basis or in_basis):
-        called = {t.lexeme for t in tokens[: place.position] if t.kind == "IDENTIFIER"}
-        if called & {"poly", "bs"}:
-            raise FormulaError(
-                f"a basis of {place.token.lexeme} columns", f"at most {MAX_BASIS}", "use fewer"
-            )
-
-
-def _is_sum_in_brackets(tokens: Sequence[Token], end: int) -> bool:
-    if tokens[end].kind != "RIGHT_PAREN":
-        return False
-    start = _opening(tokens, end)
-    is_call = start > 0 and tokens[start - 1].kind == "IDENTIFIER"
-    return not is_call and any(t.kind == "PLUS" for t in tokens[start:end])
-
-
-def _has_column_base(tokens: Sequence[Token], end: int) -> bool:
-    start = _opening(tokens, end) if tokens[end].kind == "RIGHT_PAREN" else end
-    return any(token.kind in _NAMES for token in tokens[start : end + 1])
-
-
-def _opening(tokens: Sequence[Token], end: int) -> int:
-    depth = 0
-    for i in range(end, -1, -1):
-        depth += tokens[i].kind.startswith("RIGHT_") - tokens[i].kind.startswith("LEFT_")
-        if depth == 0:
-            return i
-    return 0
-
-
-def _kind(tokens: Sequence[Token], i: int) -> str:
-    return tokens[i].kind if 0 <= i < len(tokens) else ""
-
-
-def _lexeme(tokens: Sequence[Token], i: int) -> str:
-    return tokens[i].lexeme if 0 <= i < len(tokens) else ""
-
-
-def _short(text: str, width: int = 80) -> str:
-    line = " ".join(text.split())
-    return repr(line if len(line) <= width else line[:width] + "…")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,19 @@ import pandas as pd
 from popavg._checks import check_choice, listing, suggestion
 from popavg.errors import DataError
 
-__all__ = ["RESERVED_NAMES", "Missing", "MissingPolicy", "check_columns", "select", "take_complete"]
+__all__ = [
+    "RESERVED_NAMES",
+    "Missing",
+    "MissingPolicy",
+    "check_columns",
+    "check_frame",
+    "select",
+    "take_complete",
+]
+
+_NUMBERS = (int, float, np.integer, np.floating)
+_LARGEST = int(np.iinfo(np.int64).max)
+_DATES = "convert it to a number, for instance days since a start"
 
 MissingPolicy = Literal["error", "drop"]
 
@@ -80,20 +93,47 @@ def select(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         Not a frame, empty, duplicated column names, a missing column, a reserved name, infinite
         values, dates, or text and numbers mixed in one column.
     """
+    check_frame(frame)
+    check_columns(frame, columns)
+    selected = frame.loc[:, list(columns)].reset_index(drop=True)
+    plain = {name: _plain(selected[name]) for name in selected.columns}
+    return pd.DataFrame(plain, index=selected.index)
+
+
+def check_frame(frame: pd.DataFrame) -> None:
+    """The data are a frame with rows and with one column for each name.
+
+    Raises
+    ------
+    DataError
+        They aren't.
+    """
     if not isinstance(frame, pd.DataFrame):
         raise DataError(
             f"the data are of type {type(frame).__name__}",
             "a pandas.DataFrame with one row for each observation",
             "read a file with pandas.read_csv first",
         )
+    if frame.columns.nlevels > 1:
+        raise DataError(
+            f"the data's column names have {frame.columns.nlevels} levels",
+            "one name for each column",
+            "flatten them: data.columns = ['_'.join(map(str, name)) for name in data.columns]",
+        )
     twice = frame.columns[frame.columns.duplicated()].unique()
     if len(twice):
-        raise DataError(f"the column names {listing(twice)} appear twice", remedy="rename them")
+        more = len(twice) > 1
+        raise DataError(
+            f"the column name{'s' * more} {listing(twice)} appear{'s' * (not more)} more than once",
+            "one name for each column",
+            "rename or drop the repeated columns",
+        )
     if not len(frame):
-        raise DataError("the data have no rows", "at least two clusters of rows")
-    check_columns(frame, columns)
-    selected = frame.loc[:, list(columns)].reset_index(drop=True)
-    return pd.DataFrame({name: _plain(selected[name]) for name in selected.columns})
+        raise DataError(
+            "the data have no rows",
+            "at least one row, and two clusters for a fit",
+            "check how the data were read or filtered",
+        )
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -154,13 +194,18 @@ def take_complete(
     told = ", ".join(f"{name!r} {count}" for name, count in counts.items())
     if policy == "error":
         raise DataError(
-            f"missing values in {int(rows.sum())} of {len(frame)} rows ({told})",
+            f"missing values in {rows.sum():,} of {len(frame):,} rows ({told})",
             "complete rows",
             "fill or remove them, or say missing='drop' to leave these rows out",
         )
+    if rows.all():
+        raise DataError(
+            f"no row is complete (missing values: {told})",
+            "at least one complete row",
+            "fill the missing values, or leave columns without values out of the formula",
+        )
     kept = frame.loc[~rows].reset_index(drop=True)
-    if not len(kept):
-        raise DataError(f"no row is complete ({told})", remedy="fill the missing values")
+    kept = pd.DataFrame({name: _plain(kept[name]) for name in kept.columns}, index=kept.index)
     vanished = {
         name: _n_clusters(frame, columns) - _n_clusters(kept, columns)
         for name, columns in factors.items()
@@ -177,49 +222,96 @@ def _plain(column: pd.Series) -> pd.Series:
     """Lossless conversion to bool, int, float, str or categorical.
 
     Categories become ordered, since formulae sorts the levels of unordered ones by name: so the
-    first category is the reference, as in pandas and R.
+    first category is the reference, as in pandas and R. Missing values stay missing.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.remove_unused_categories().cat.as_ordered()
-    if pd.api.types.is_bool_dtype(column) and not column.isna().any():
-        return column.astype(bool)
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or str(dtype).startswith("dictionary"):
+        return _plain_category(column.astype("category"))
+    if pd.api.types.is_bool_dtype(column):
+        return column.astype(object if column.isna().any() else bool)
     if pd.api.types.is_complex_dtype(column):
-        raise DataError(f"the column {column.name!r} is complex", "numbers, text, categories")
+        raise _refused_type(column, "complex numbers", "split it into real columns")
     if pd.api.types.is_numeric_dtype(column):
         return _plain_number(column)
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        raise DataError(
-            f"the column {column.name!r} holds dates",
-            "numbers, text, categories",
-            "convert it to a number, for instance days since a start",
-        )
+    if dtype.kind in "mM" or isinstance(dtype, pd.PeriodDtype):
+        raise _refused_type(column, "dates or times", _DATES)
     return _plain_object(column)
 
 
-def _plain_number(column: pd.Series) -> pd.Series:
-    whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
-    plain = column.astype(np.int64 if whole else np.float64)
-    infinite = int(np.isinf(plain.to_numpy(dtype=float)).sum())
-    if infinite:
-        first = int(np.flatnonzero(np.isinf(plain.to_numpy(dtype=float)))[0])
+def _plain_category(column: pd.Series) -> pd.Series:
+    categories = column.cat.remove_unused_categories().cat.as_ordered()
+    levels = categories.cat.categories
+    if pd.api.types.is_integer_dtype(levels) or pd.api.types.is_bool_dtype(levels):
+        kinds = {int: np.int64, bool: bool}
+        plain = levels.astype(kinds[bool if pd.api.types.is_bool_dtype(levels) else int])
+    elif pd.api.types.is_float_dtype(levels):
+        plain = levels.astype(np.float64)
+    else:
+        plain = pd.Index([str(level) for level in levels], dtype=object)
+    if plain.has_duplicates:
+        twice = plain[plain.duplicated()].unique()
         raise DataError(
-            f"the column {column.name!r} has {infinite} infinite values, the first in row {first}",
+            f"different categories of {column.name!r} have the same label: {listing(twice, 5)}",
+            "categories that differ as text",
+            f"rename them with data[{column.name!r}].cat.rename_categories()",
+        )
+    _check_text(column.name, plain)
+    return categories.cat.rename_categories(plain)
+
+
+def _plain_number(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_integer_dtype(column):
+        return _plain_whole(column)
+    plain = column.astype(np.float64)
+    infinite = np.flatnonzero(np.isinf(plain.to_numpy()))
+    if len(infinite):
+        raise DataError(
+            f"the column {column.name!r} has {len(infinite):,} infinite "
+            f"value{'s' * (len(infinite) != 1)}, the first in row {infinite[0]} (counted from 0)",
             "finite numbers",
-            "replace or remove these rows",
+            "replace these values or remove their rows",
         )
     return plain
 
 
+def _plain_whole(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_unsigned_integer_dtype(column) and column.max() > _LARGEST:
+        raise _refused_type(column, f"whole numbers above {_LARGEST}", "convert it to text")
+    return column.astype("Int64" if column.isna().any() else np.int64)
+
+
 def _plain_object(column: pd.Series) -> pd.Series:
-    values = column.dropna()
-    kinds = {type(value) for value in values}
-    if kinds <= {bool, np.bool_} and kinds:
+    values = column.astype(object).dropna()
+    kinds = set(map(type, values.to_numpy()))
+    if kinds and kinds <= {bool, np.bool_}:
         return column.astype(bool) if len(values) == len(column) else column.astype(object)
     if kinds <= {str, np.str_}:
+        _check_text(column.name, values.unique())
         return column.astype(object)
-    names = sorted(kind.__name__ for kind in kinds)
-    raise DataError(
-        f"the column {column.name!r} mixes values of type {listing(names)}",
-        "one type in a column: numbers, text, booleans",
-        "convert it with astype(str) or pandas.to_numeric",
-    )
+    if all(issubclass(kind, _NUMBERS) and not issubclass(kind, bool) for kind in kinds):
+        try:
+            return _plain_number(pd.to_numeric(column))
+        except OverflowError:
+            raise _refused_type(
+                column, "numbers that are too large", "convert it to text"
+            ) from None
+    if len(kinds) == 1 and issubclass(next(iter(kinds)), (date, time, timedelta)):
+        raise _refused_type(column, "dates or times", _DATES)
+    names = listing(sorted(kind.__name__ for kind in kinds))
+    what = f"values of type {names}" if len(kinds) == 1 else f"a mix of values of type {names}"
+    raise _refused_type(column, what, "convert it with astype(str) or pandas.to_numeric")
+
+
+def _refused_type(column: pd.Series, what: str, remedy: str) -> DataError:
+    allowed = "one type in a column: numbers, text, booleans or categories"
+    return DataError(f"the column {column.name!r} holds {what}", allowed, remedy)
+
+
+def _check_text(name: object, values: Iterable[object]) -> None:
+    """Files end a text at its first NUL, so two levels could become one."""
+    if any("\0" in value for value in values if isinstance(value, str)):
+        raise DataError(
+            f"the column {name!r} has text with a NUL character",
+            "text without the character '\\0'",
+            "remove it with .str.replace('\\0', '')",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,12 @@ from popavg._checks import listing
 from popavg.errors import DataError, FormulaError
 from popavg.fixed_effects import FixedEffects
 from popavg.formula import GroupTerm
+from popavg.labels import labels, positions
 
 __all__ = ["GroupDesign", "Grouping"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroupDesign:
     """The random effects' design of one grouping factor.
 
@@ -45,7 +47,7 @@ class GroupDesign:
     blocks: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grouping:
     """A grouping factor that remembers its levels and its effects' design."""
 
@@ -92,37 +94,38 @@ class Grouping:
     def _index(self, frame: pd.DataFrame) -> NDArray[np.intp]:
         if any(name not in frame.columns for name in self.factor):
             return np.full(len(frame), -1, dtype=np.intp)
-        return pd.Index(self.levels).get_indexer(_labels(self.factor, frame)).astype(np.intp)
+        if len(self.factor) == 1:
+            return positions(frame[self.factor[0]], self.levels)
+        return positions(_joined(self.factor, frame), self.levels)
 
 
 def _check_effects(name: str, effects: tuple[str, ...]) -> None:
     twice = sorted({effect for effect in effects if effects.count(effect) > 1})
     if twice:
         raise FormulaError(
-            f"the effect {listing(twice)} of {name!r} appears in two grouping terms",
+            f"the effect{'s' * (len(twice) > 1)} {listing(twice)} of {name!r} "
+            f"appear{'s' * (len(twice) == 1)} in two grouping terms",
             "each effect once for each factor",
-            f"write '(1 + x | {name})' for correlated effects, "
-            f"'(1 | {name}) + (0 + x | {name})' for uncorrelated ones",
+            f"'(x | {name})' has an intercept too: write '(1 + x | {name})' for correlated "
+            f"effects, '(1 | {name}) + (0 + x | {name})' for uncorrelated ones",
         )
 
 
 def _levels(name: str, factor: tuple[str, ...], frame: pd.DataFrame) -> tuple[str, ...]:
     """Labels of the combinations that occur, in the order of the columns' own values."""
     combinations = frame.loc[:, list(factor)].drop_duplicates().sort_values(list(factor))
-    labels = _labels(factor, combinations)
-    if len(set(labels)) < len(labels):
+    found = tuple(_joined(factor, combinations))
+    if len(set(found)) < len(found):
+        twice = [label for label, count in Counter(found).items() if count > 1]
         raise DataError(
-            f"two clusters of {name!r} have the same label", remedy="remove ':' from the labels"
+            f"different clusters of {name!r} have the same label: {listing(twice, 5)}",
+            "labels that differ as text",
+            f"rename the values of {listing(factor)} that hold ':'",
         )
-    return tuple(labels)
+    return found
 
 
-def _labels(factor: tuple[str, ...], frame: pd.DataFrame) -> list[str]:
-    columns = [_label_column(frame[name]) for name in factor]
-    return [":".join(parts) for parts in zip(*columns, strict=True)]
-
-
-def _label_column(column: pd.Series) -> list[str]:
-    if pd.api.types.is_float_dtype(column):
-        return [f"{value:.15g}" for value in column]
-    return [str(value) for value in column]
+def _joined(factor: tuple[str, ...], frame: pd.DataFrame) -> pd.Series:
+    """The cluster's label of every row: the labels of its columns, joined by ':'."""
+    columns = [labels(frame[name]) for name in factor]
+    return pd.Series([":".join(parts) for parts in zip(*columns, strict=True)], dtype=object)

@@ -79,6 +79,11 @@ class Prior:
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: ``{"name": …, "params": {…}}``, at full precision.
 
+        Returns
+        -------
+        dict
+            Name and parameters.
+
         Examples
         --------
         >>> import popavg as pa
@@ -90,6 +95,16 @@ class Prior:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Prior:
         """Read what :meth:`to_dict` wrote.
+
+        Parameters
+        ----------
+        fields : mapping
+            ``{"name": …, "params": {…}}``.
+
+        Returns
+        -------
+        Prior
+            Equal to the one written.
 
         Raises
         ------
@@ -124,6 +139,7 @@ def as_prior(parameter: str, value: object) -> Prior:
     Returns
     -------
     Prior
+        The value, converted where needed.
 
     Raises
     ------

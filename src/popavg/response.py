@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +12,15 @@ from numpy.typing import NDArray
 
 from popavg._checks import listing
 from popavg.errors import DataError, FormulaError
-from popavg.formula_tokens import scan
+from popavg.formula_tokens import scan_part, shortened, text_of
+from popavg.labels import label_values, labels, written
 
-__all__ = ["Response", "read_response"]
+__all__ = ["Response", "ResponseForm", "has_trials", "read_form", "read_response"]
 
 _PROPORTION = ("p", "prop", "proportion")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Response:
     """The outcome of every row.
 
@@ -48,10 +50,71 @@ class Response:
         return Response(self.name, self.label, self.y[rows], trials, self.event)
 
 
+@dataclass(frozen=True)
+class ResponseForm:
+    """The left side of a formula, read.
+
+    Attributes
+    ----------
+    text : str
+        As the formula writes it, evenly spaced.
+    column : str
+        The column of the outcome or of the successes.
+    level : str or None
+        The event of ``column['level']``.
+    trials : str, int or None
+        Column or number of trials of ``p(successes, trials)``.
+    """
+
+    text: str
+    column: str
+    level: str | None = None
+    trials: str | int | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The data's columns that the response names."""
+        return (self.column, self.trials) if isinstance(self.trials, str) else (self.column,)
+
+
+def read_form(part: str | Sequence[Token]) -> ResponseForm:
+    """Read ``y``, ``y['level']`` or ``p(successes, trials)``.
+
+    Raises
+    ------
+    FormulaError
+        The response is written in another way.
+
+    Examples
+    --------
+    >>> from popavg.response import read_form
+    >>> read_form("p(sick, 10)").trials
+    10
+    """
+    tokens = scan_part(part) if isinstance(part, str) else part
+    words = [token.lexeme.strip("`") for token in tokens]
+    kinds = ["NAME" if t.kind in ("IDENTIFIER", "BQNAME") else t.kind for t in tokens]
+    match kinds:
+        case ["NAME"]:
+            return ResponseForm(text_of(tokens), words[0])
+        case ["NAME", "LEFT_BRACKET", "NAME" | "STRING" | "NUMBER", "RIGHT_BRACKET"]:
+            level = words[2][1:-1] if kinds[2] == "STRING" else words[2]
+            return ResponseForm(text_of(tokens), words[0], level=level)
+        case ["NAME", "LEFT_PAREN", "NAME", "COMMA", "NAME" | "NUMBER" as kind, "RIGHT_PAREN"] if (
+            words[0] in _PROPORTION
+        ):
+            trials = words[4] if kind == "NAME" else _number_of_trials(tokens[4])
+            return ResponseForm(text_of(tokens), words[2], trials=trials)
+    raise FormulaError(
+        f"the response {shortened(text_of(tokens))} is an expression",
+        "a column, column['level'] or p(successes, trials)",
+        "compute it as a column of the data first",
+    )
+
+
 def has_trials(text: str) -> bool:
     """Whether a response is written ``p(successes, trials)``."""
-    tokens = _tokens(text)
-    return tokens[0].lexeme in _PROPORTION and len(tokens) > 1 and tokens[1].kind == "LEFT_PAREN"
+    return read_form(text).trials is not None
 
 
 def read_response(text: str, frame: pd.DataFrame, family: str) -> Response:
@@ -75,103 +138,127 @@ def read_response(text: str, frame: pd.DataFrame, family: str) -> Response:
     DataError
         Values that the family doesn't allow; the message says which and how many.
     FormulaError
-        A response that can't be read.
+        A response that can't be read, or isn't of the family's form.
     """
-    tokens = _tokens(text)
-    if has_trials(text):
-        return _proportion(tokens, frame)
-    name = tokens[0].lexeme.strip("`")
-    if len(tokens) == 4 and tokens[1].kind == "LEFT_BRACKET":
-        _check_family_counts_events(name, family)
-        return _event(frame[name], tokens[2].lexeme.strip("'\""))
-    if len(tokens) != 1:
+    form = read_form(text)
+    _check_form(form, family)
+    column = frame[form.column]
+    if form.trials is not None:
+        response = _proportion(form, frame)
+    elif form.level is not None:
+        response = _event(column, form.level)
+    elif family == "bernoulli":
+        response = _binary(column)
+    else:
+        values = _whole(column, "counts") if family == "poisson" else _numbers(column)
+        response = Response(form.column, form.column, values)
+    _check_varies(response)
+    return response
+
+
+def _number_of_trials(token: Token) -> int:
+    if not isinstance(token.literal, int) or token.literal < 1:
         raise FormulaError(
-            f"the response '{text}' is an expression",
-            "a column, column['level'] or p(successes, trials)",
-            "compute it as a column of the data first",
+            f"the number of trials is {token.lexeme}",
+            "a column, or a whole number from 1",
+            "write p(successes, trials)",
         )
-    if family == "bernoulli":
-        return _binary(frame[name])
-    return _counts(frame[name]) if family == "poisson" else _values(frame[name])
+    return token.literal
 
 
-def _tokens(text: str) -> list[Token]:
-    return scan(f"{text} ~ 1")[:-2]
-
-
-def _check_family_counts_events(name: str, family: str) -> None:
-    if family != "bernoulli":
+def _check_form(form: ResponseForm, family: str) -> None:
+    if (form.trials is not None) != (family == "binomial"):
         raise FormulaError(
-            f"the response {name!r} is written with a level, which the {family} family can't use",
+            f"the response '{form.text}' doesn't go with the {family} family",
+            "p(successes, trials) with the binomial family and only with it",
+            "write the response as the family needs it",
+        )
+    if form.level is not None and family != "bernoulli":
+        raise FormulaError(
+            f"the response '{form.text}' names a level, which the {family} family can't use",
             "a column of numbers",
+            "choose link='logit', 'probit' or 'cloglog' for an event",
+        )
+
+
+def _check_varies(response: Response) -> None:
+    with_trials = response.trials is not None
+    rate = response.y / response.trials if with_trials else response.y
+    if (rate == rate[0]).all() and (rate[0] in (0, 1) or not with_trials):
+        raise DataError(
+            f'the response "{response.label}" is {rate[0]:g} in every row'
+            + (" and trial" if with_trials else ""),
+            "a response that varies",
+            "check the column and how its event is coded",
         )
 
 
 def _binary(column: pd.Series) -> Response:
     name = str(column.name)
-    if pd.api.types.is_bool_dtype(column):
-        return Response(name, f"{name} = True", column.to_numpy(dtype=float), event="True")
     if isinstance(column.dtype, pd.CategoricalDtype):
-        levels = [str(level) for level in column.cat.categories]
-        if set(column.cat.categories) <= {0, 1}:
-            return Response(name, name, column.astype(float).to_numpy())
+        levels = label_values(column.cat.categories)
+        if pd.api.types.is_numeric_dtype(column.cat.categories) and set(levels) <= {"0", "1"}:
+            return Response(name, name, labels(column).astype(float))
+    elif pd.api.types.is_bool_dtype(column):
+        levels = ["False", "True"]
     elif pd.api.types.is_numeric_dtype(column):
         return _zero_one(column)
     else:
         levels = sorted(set(column))
     if len(levels) != 2:
         raise DataError(
-            f"the response {name!r} has {len(levels)} levels: {listing(levels)}",
+            f"the response {name!r} has {len(levels)} level{'s' * (len(levels) != 1)}: "
+            f"{listing(levels)}",
             "two levels, 0/1 or booleans",
-            f"name the event: \"{name}['{levels[-1]}'] ~ …\"",
+            f"name the event: {written(name)}['{levels[-1]}'] ~ …"
+            if len(levels) > 2
+            else "check the column and how its event is coded",
         )
     return _event(column, levels[1])
 
 
 def _zero_one(column: pd.Series) -> Response:
     values = column.to_numpy(dtype=float)
-    other = sorted(set(values) - {0.0, 1.0})
-    if other:
+    other = np.unique(values[(values != 0) & (values != 1)])
+    if len(other):
         raise DataError(
-            f"the response {column.name!r} holds {listing([f'{v:g}' for v in other], 5)}",
+            f"the response {column.name!r} holds {listing([f'{v:g}' for v in other[:99]], 5)}",
             "0 and 1 (or booleans, or text with two levels)",
-            "recode it, or write 'p(successes, trials)' for counts out of trials",
+            f"recode it, name the event: {written(str(column.name))}['{other[-1]:g}'] ~ …, "
+            "or write 'p(successes, trials)' for counts out of trials",
         )
     return Response(str(column.name), str(column.name), values)
 
 
 def _event(column: pd.Series, level: str) -> Response:
     name = str(column.name)
-    labels = column.astype(str)
-    if not (labels == level).any():
+    is_event = labels(column) == level
+    if not is_event.any():
         raise DataError(
-            f"the response {name!r} is never {level!r}", listing(sorted(set(labels)))
+            f"the response {name!r} is never {level!r}",
+            listing(sorted(set(labels(column)))),
+            "name one of these levels",
         )
-    y = (labels == level).to_numpy(dtype=float)
-    return Response(name, f"{name} = {level!r}", y, event=level)
+    shown = level if pd.api.types.is_bool_dtype(column) else repr(level)
+    return Response(name, f"{name} = {shown}", is_event.astype(float), event=level)
 
 
-def _proportion(tokens: list[Token], frame: pd.DataFrame) -> Response:
-    arguments = [token for token in tokens[2:-1] if token.kind != "COMMA"]
-    kinds = [token.kind for token in arguments]
-    if len(arguments) != 2 or kinds[0] not in ("IDENTIFIER", "BQNAME"):
-        raise FormulaError("the response isn't of the form p(successes, trials)")
-    first, second = (token.lexeme.strip("`") for token in arguments)
-    y = _whole(frame[first], "successes")
-    if kinds[1] == "NUMBER":
-        trials = np.full(len(frame), float(second))
+def _proportion(form: ResponseForm, frame: pd.DataFrame) -> Response:
+    y = _whole(frame[form.column], "successes")
+    if isinstance(form.trials, str):
+        trials = _whole(frame[form.trials], "trials")
     else:
-        trials = _whole(frame[second], "trials")
-    above = int((y > trials).sum())
-    if above or (trials < 1).any():
-        row = int(np.flatnonzero((y > trials) | (trials < 1))[0])
+        trials = np.full(len(frame), float(form.trials or 1))
+    wrong = np.flatnonzero((y > trials) | (trials < 1))
+    if len(wrong):
+        row, more = wrong[0], len(wrong) - 1
         raise DataError(
-            f"{first!r} is {y[row]:g} out of {trials[row]:g} trials in row {row}"
-            + (f" ({above} rows have more successes than trials)" if above else ""),
+            f"{form.column!r} is {y[row]:g} out of {trials[row]:g} trials in row {row}"
+            + (f" (and {more} more such rows)" if more else ""),
             "0 ≤ successes ≤ trials, at least one trial",
             "check which column holds the trials, or remove rows without trials",
         )
-    return Response(f"p({first}, {second})", f"{first} out of {second}", y, trials)
+    return Response(form.text, f"{form.column} out of {form.trials}", y, trials)
 
 
 def _whole(column: pd.Series, what: str) -> NDArray[np.float64]:
@@ -179,27 +266,18 @@ def _whole(column: pd.Series, what: str) -> NDArray[np.float64]:
     wrong = values[(values < 0) | (values != np.floor(values))]
     if len(wrong):
         raise DataError(
-            f"the {what} {column.name!r} hold {listing([f'{v:g}' for v in wrong], 5)}",
+            f"the {what} {column.name!r} hold "
+            f"{listing([f'{v:g}' for v in np.unique(wrong)[:99]], 5)}",
             "whole numbers from 0",
+            "check the column, or choose link='identity' for values that aren't counts",
         )
     return values
-
-
-def _counts(column: pd.Series) -> Response:
-    return Response(str(column.name), str(column.name), _whole(column, "counts"))
-
-
-def _values(column: pd.Series) -> Response:
-    values = _numbers(column)
-    if len(set(values)) == 1:
-        raise DataError(f"the response {column.name!r} is {values[0]:g} in every row")
-    return Response(str(column.name), str(column.name), values)
 
 
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
     if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column):
         raise DataError(
-            f"the response {column.name!r} holds text: {listing(sorted(set(column.astype(str))))}",
+            f"the response {column.name!r} holds text: {listing(sorted(set(labels(column))), 5)}",
             "numbers",
             "choose link='logit' (or another link of a probability) for an event",
         )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from popavg.errors import StorageError
 from popavg.frames import Missing
 
@@ -69,7 +71,7 @@ class Specification:
 
     def to_json(self) -> str:
         """The specification as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False, default=_plain)
 
     @classmethod
     def from_json(cls, text: str) -> Specification:
@@ -95,7 +97,15 @@ class Specification:
 
     @property
     def group_names(self) -> tuple[str, ...]:
+        """Names of the grouping factors."""
         return tuple(group.name for group in self.groups)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a specification can't hold a {type(value).__name__}")
 
 
 def _group(fields: Mapping[str, Any]) -> GroupSpecification:

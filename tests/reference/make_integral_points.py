@@ -16,10 +16,11 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mpmath
-from mpmath import mp
 
+mp: Any = mpmath.mp
 HERE = Path(__file__).parent
 ETA = ("-40", "-17.3", "-5", "-0.7", "0", "0.3", "3", "11", "40")
 SD = ("0.05", "0.3", "0.95", "1.05", "3.7", "9", "20")
@@ -34,10 +35,10 @@ LOG_COMPLEMENT: dict[str, Callable] = {
 }
 
 
-def log_integral(log_g: Callable, eta: mpmath.mpf, sd: mpmath.mpf) -> mpmath.mpf:
+def log_integral(log_g: Callable, eta: Any, sd: Any) -> Any:
     """log of the integral of exp(log_g(eta + sd z)) phi(z)."""
 
-    def log_integrand(z: mpmath.mpf) -> mpmath.mpf:
+    def log_integrand(z: Any) -> Any:
         return log_g(eta + sd * z) - z * z / 2
 
     low, high = mp.mpf(-1000), mp.mpf(1000)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pymc as pm
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pytensor.compile.mode import Mode
+from pytensor.tensor.variable import TensorVariable
 
 from popavg._checks import listing, suggestion
 from popavg.design import Design, DesignMatrices, GroupDesign
@@ -23,6 +24,7 @@ WIDTH = 2.5
 
 _INTERCEPT = "Intercept"
 _NOT_A_PRIOR = ("DiracDelta", "Flat", "HalfFlat")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def default_priors(design: Design, family: Family) -> dict[str, Prior]:
@@ -204,8 +206,7 @@ def _location_scale(design: Design, family: Family) -> tuple[float, float]:
     if family.name == "gaussian":
         return _gaussian_location_scale(y - offset, design.response.name)
     if family.name == "poisson":
-        # Half a count where there is none: the log of a mean of zero has no location.
-        return float(np.log(max(y.sum(), 0.5)) - np.log(np.exp(offset).sum())), 1.0
+        return float(np.log(y.sum()) - np.log(np.exp(offset).sum())), 1.0
     return 0.0 - float(offset.mean()), 1.0
 
 
@@ -227,18 +228,19 @@ def _group_priors(group: GroupDesign, scale: float) -> dict[str, Prior]:
     return priors | ({correlation: Prior("LKJ", eta=2)} if correlation else {})
 
 
-def _spread(column: NDArray[np.float64]) -> float:
+def _spread(column: ArrayLike) -> float:
     """What a coefficient is a difference over: the step between two values, or two sd."""
-    values = np.unique(column)
+    numbers = np.asarray(column, dtype=np.float64)
+    values = np.unique(numbers)
     if len(values) == 1:
         return 1.0
-    return float(np.ptp(column)) if len(values) == 2 else 2 * float(column.std())
+    return float(np.ptp(values)) if len(values) == 2 else 2 * float(numbers.std())
 
 
 def _targets(matrices: DesignMatrices, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The parameters that each name a user may write stands for."""
     slopes = tuple(term for term in matrices.terms if term != _INTERCEPT)
-    targets = {name: (name,) for name in names}
+    targets: dict[str, tuple[str, ...]] = {name: (name,) for name in names}
     if slopes:
         targets.setdefault("beta", slopes)
     for group in matrices.groups:
@@ -285,7 +287,7 @@ def _check_signature(parameter: str, prior: Prior) -> None:
             suggestion(prior.name, known),
         )
     known = inspect.signature(kind.dist).parameters.values()
-    allowed = [key.name for key in known if key.kind is key.POSITIONAL_OR_KEYWORD]
+    allowed = [key.name for key in known if key.kind not in _VARIADIC]
     wrong = [key for key in prior.params if key not in allowed]
     if wrong:
         raise SpecificationError(
@@ -301,7 +303,7 @@ def _support_of(parameter: str, prior: Prior) -> str:
     try:
         with pm.Model() as scratch:
             variable = getattr(pm, prior.name)("parameter", **prior.params)
-        pm.logp(variable, 1.0).eval(mode=Mode(linker="py", optimizer=None))
+        pm.logp(variable, 1.0).eval(mode=Mode(linker="py", optimizer="merge"))
     except Exception as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise SpecificationError(
@@ -312,7 +314,7 @@ def _support_of(parameter: str, prior: Prior) -> str:
     return _support_by_transform(scratch, variable)
 
 
-def _support_by_transform(model: pm.Model, variable: pm.Distribution) -> str:
+def _support_by_transform(model: pm.Model, variable: TensorVariable) -> str:
     """PyMC's transform to the real line tells the support."""
     transform = model.rvs_to_transforms[variable]
     if transform is None:

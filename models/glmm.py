@@ -1,0 +1,366 @@
+"""Builders of generalised linear (mixed) models in PyMC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
+
+from popavg._checks import check_choice
+from popavg.design import Design, family_of, require_groups
+from popavg.errors import FormulaError, SpecificationError
+from popavg.families import Family
+from popavg.formula import Formula
+from popavg.frames import MissingPolicy
+from popavg.links import Link, get_link
+from popavg.models.default_priors import resolve_priors
+from popavg.models.likelihoods import observe
+from popavg.models.parameters import prior_scalar, prior_vector
+from popavg.models.random_effects import Parametrization, add_random_effects, group_coords
+from popavg.models.record import ModelRecord, note_record
+from popavg.priors import Prior
+
+__all__ = [
+    "build_model",
+    "glm",
+    "glmm",
+    "logit_glmm",
+    "probit_glmm",
+]
+
+
+def glmm(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    link: str | Link,
+    family: Family | None = None,
+    priors: Mapping[str, object] | None = None,
+    parametrization: Parametrization = "noncentered",
+    missing: MissingPolicy = "error",
+) -> pm.Model:
+    """Build a mixed model with normal random effects.
+
+    The result is an ordinary :class:`pymc.Model`: open its context, add to it, sample it, or hand
+    it to ``popavg.fit``. For a model without random effects use :func:`glm`.
+
+    Parameters
+    ----------
+    formula : str
+        ``"y ~ x + (1 | g)"``: formulae's language with at least one grouping term.
+    data : pandas.DataFrame
+        One row for each observation; left unchanged.
+    link : str or Link
+        ``logit``, ``probit``, ``cloglog``, ``log`` or ``identity``; there is no default.
+    family : Family, optional
+        By default what the link and the response make it: Bernoulli, binomial, Poisson, Gaussian.
+    priors : mapping of str to Prior, optional
+        Priors by parameter in place of the defaults: ``"Intercept"`` (at the covariates' means),
+        a term, ``"beta"`` (all slopes), ``"sd_<group>"``, ``"corr_<group>"``, ``"sigma"``.
+    parametrization : {"noncentered", "centered"}
+        What is sampled for the random effects; centred is faster where clusters are large.
+    missing : {"error", "drop"}
+        What to do with rows that have missing values in a used column.
+
+    Returns
+    -------
+    pymc.Model
+        With ``beta`` (dim ``term``) on the data's own scale and for each grouping factor ``g``:
+        ``sd_g`` (``effect_g``), ``corr_g`` (``effect_g``, ``effect_g_other``) where there are
+        several effects, ``u_g`` (``g``, ``effect_g``); ``sigma`` for a Gaussian; the response
+        ``y`` (``obs``).
+
+    Raises
+    ------
+    FormulaError
+        The formula can't be read, or has no grouping term.
+    DataError
+        The data don't fit it.
+    SpecificationError
+        An unknown link, family, parametrization, or a prior that doesn't fit its parameter.
+
+    Notes
+    -----
+    g(E[y | u]) = Xβ + offset + Σ_g Z_g u_g, u_g ~ N(0, Σ_g), as in design section 1. Where there
+    is an intercept, the other columns of X are centred inside and β is what it would be without:
+    β_0 = α − Σ_k x̄_k β_k; this doubles the effective draws. Names that begin with ``_`` are the
+    sampler's own.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> model = pa.models.glmm("resp ~ age + (1 | id)", pa.load_dataset("ohio"), link="cloglog")
+    >>> [variable.name for variable in model.deterministics]
+    ['beta', 'u_id']
+    """
+    require_groups(Formula.parse(formula))
+    return _build(
+        formula, data, link=link, family=family, priors=priors, parametrization=parametrization,
+        missing=missing,
+    )  # fmt: skip
+
+
+def logit_glmm(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    priors: Mapping[str, object] | None = None,
+    parametrization: Parametrization = "noncentered",
+    missing: MissingPolicy = "error",
+) -> pm.Model:
+    """Build a mixed model for an event with the logit link: :func:`glmm` with ``link="logit"``.
+
+    Parameters
+    ----------
+    formula : str
+        As in :func:`glmm`.
+    data : pandas.DataFrame
+        As in :func:`glmm`.
+    priors : mapping of str to Prior, optional
+        As in :func:`glmm`.
+    parametrization : {"noncentered", "centered"}
+        As in :func:`glmm`.
+    missing : {"error", "drop"}
+        As in :func:`glmm`.
+
+    Returns
+    -------
+    pymc.Model
+        As :func:`glmm`.
+
+    Raises
+    ------
+    PopavgError
+        As :func:`glmm`.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> model = pa.models.logit_glmm("resp ~ age + (1 | id)", pa.load_dataset("ohio"))
+    >>> model.coords["term"]
+    ('Intercept', 'age')
+    """
+    return glmm(
+        formula, data, link="logit", priors=priors, parametrization=parametrization,
+        missing=missing,
+    )  # fmt: skip
+
+
+def probit_glmm(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    priors: Mapping[str, object] | None = None,
+    parametrization: Parametrization = "noncentered",
+    missing: MissingPolicy = "error",
+) -> pm.Model:
+    """Build a mixed model for an event with the probit link: :func:`glmm` with ``link="probit"``.
+
+    Parameters
+    ----------
+    formula : str
+        As in :func:`glmm`.
+    data : pandas.DataFrame
+        As in :func:`glmm`.
+    priors : mapping of str to Prior, optional
+        As in :func:`glmm`.
+    parametrization : {"noncentered", "centered"}
+        As in :func:`glmm`.
+    missing : {"error", "drop"}
+        As in :func:`glmm`.
+
+    Returns
+    -------
+    pymc.Model
+        As :func:`glmm`.
+
+    Raises
+    ------
+    PopavgError
+        As :func:`glmm`.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> model = pa.models.probit_glmm("resp ~ age + (1 | id)", pa.load_dataset("ohio"))
+    >>> model["u_id"].name
+    'u_id'
+    """
+    return glmm(
+        formula, data, link="probit", priors=priors, parametrization=parametrization,
+        missing=missing,
+    )  # fmt: skip
+
+
+def glm(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    link: str | Link,
+    family: Family | None = None,
+    priors: Mapping[str, object] | None = None,
+    missing: MissingPolicy = "error",
+) -> pm.Model:
+    """Build a model without random effects; for clustered data use :func:`glmm`.
+
+    Parameters
+    ----------
+    formula : str
+        As in :func:`glmm`, without grouping terms.
+    data : pandas.DataFrame
+        As in :func:`glmm`.
+    link : str or Link
+        As in :func:`glmm`.
+    family : Family, optional
+        As in :func:`glmm`.
+    priors : mapping of str to Prior, optional
+        As in :func:`glmm`.
+    missing : {"error", "drop"}
+        As in :func:`glmm`.
+
+    Returns
+    -------
+    pymc.Model
+        With ``beta`` (dim ``term``), ``sigma`` for a Gaussian, and the response ``y`` (``obs``).
+
+    Raises
+    ------
+    FormulaError
+        The formula can't be read, or has a grouping term.
+    DataError
+        The data don't fit it.
+    SpecificationError
+        An unknown link or family, or a prior that doesn't fit its parameter.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> model = pa.models.glm("resp ~ age", pa.load_dataset("ohio"), link="logit")
+    >>> [variable.name for variable in model.free_RVs]
+    ['_intercept', '_slopes']
+    """
+    parsed = Formula.parse(formula)
+    if parsed.group_terms:
+        raise FormulaError(
+            f"the formula '{parsed.text}' has a grouping term",
+            "fixed effects only",
+            "use popavg.models.glmm for a mixed model",
+        )
+    return _build(
+        formula, data, link=link, family=family, priors=priors, parametrization="noncentered",
+        missing=missing,
+    )  # fmt: skip
+
+
+def build_model(
+    design: Design,
+    *,
+    link: Link,
+    family: Family,
+    priors: Mapping[str, object] | None = None,
+    parametrization: Parametrization = "noncentered",
+) -> pm.Model:
+    """Build the model of a design; what :func:`glmm` and :func:`glm` do after reading the data.
+
+    Parameters
+    ----------
+    design : popavg.design.Design
+        The formula joined to the data.
+    link : Link
+        The link.
+    family : Family
+        The response's distribution.
+    priors : mapping of str to Prior, optional
+        Priors by parameter in place of the defaults.
+    parametrization : {"noncentered", "centered"}
+        What is sampled for the random effects.
+
+    Returns
+    -------
+    pymc.Model
+        As :func:`glmm`.
+
+    Raises
+    ------
+    SpecificationError
+        A family that doesn't go with the link or the response, an unknown parametrization, a
+        prior that doesn't fit its parameter.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> from popavg.design import Design, family_of
+    >>> data, link = pa.load_dataset("ohio"), pa.get_link("logit")
+    >>> family = family_of("resp ~ age", link)
+    >>> model = build_model(Design.build("resp ~ age", data, family=family), link=link,
+    ...                     family=family)
+    >>> [variable.name for variable in model.observed_RVs]
+    ['y']
+    """
+    check_choice("parametrization", parametrization, ("noncentered", "centered"))
+    resolved = resolve_priors(design, family, priors)
+    matrices = design.matrices
+    coords: dict[str, object] = {"term": matrices.terms, "obs": np.arange(matrices.n_rows)}
+    for group in matrices.groups:
+        coords |= group_coords(group)
+    with pm.Model(coords=coords) as model:
+        predictor = _fixed_effects(model, design, resolved)
+        for group in matrices.groups:
+            predictor = predictor + add_random_effects(group, resolved, parametrization)
+        sigma = prior_scalar("sigma", resolved["sigma"]) if family.has_scale else None
+        observe(design, predictor, link=link, family=family, sigma=sigma)
+    internal = tuple(name for name in model.named_vars if name.startswith("_"))
+    note_record(
+        model,
+        ModelRecord(design, link, family, resolved, parametrization, predictor, internal),
+    )
+    return model
+
+
+def _build(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    link: str | Link,
+    family: Family | None,
+    priors: Mapping[str, object] | None,
+    parametrization: Parametrization,
+    missing: MissingPolicy,
+) -> pm.Model:
+    found = get_link(link)
+    implied = family_of(formula, found)
+    if family is not None and family.name != implied.name:
+        raise SpecificationError(
+            f"family={family!r} doesn't go with link={found.name!r} and this response",
+            repr(implied.name),
+            "leave family out",
+        )
+    design = Design.build(formula, data, family=implied, missing=missing)
+    return build_model(
+        design, link=found, family=implied, priors=priors, parametrization=parametrization
+    )
+
+
+def _fixed_effects(model: pm.Model, design: Design, priors: Mapping[str, Prior]) -> TensorVariable:
+    """Xβ + offset; adds ``beta``. Products are written as sums: numba compiles these fast."""
+    matrices = design.matrices
+    slopes = [term for term in matrices.terms if term != "Intercept"]
+    X = matrices.X[:, [term != "Intercept" for term in matrices.terms]]
+    centred = len(slopes) < len(matrices.terms)
+    means = X.mean(axis=0) if centred else np.zeros(len(slopes))
+    predictor = pt.as_tensor(matrices.offset)
+    if centred:
+        intercept = prior_scalar("_intercept", priors["Intercept"])
+        predictor = predictor + intercept
+    if not slopes:
+        pm.Deterministic("beta", intercept[None], dims="term")
+        return predictor
+    model.add_coord("_slope", slopes)
+    b = prior_vector("_slopes", [priors[term] for term in slopes], dims="_slope")
+    first = [(intercept - (b * means).sum())[None]] if centred else []
+    pm.Deterministic("beta", pt.concatenate([*first, b]), dims="term")
+    return predictor + ((X - means) * b).sum(axis=1)

@@ -1,0 +1,98 @@
+"""What a builder knows about its model, kept beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pymc as pm
+from pytensor.tensor.variable import TensorVariable
+
+from popavg.design import Design
+from popavg.errors import SpecificationError
+from popavg.families import Family
+from popavg.links import Link
+from popavg.priors import Prior
+
+__all__ = ["ModelRecord", "model_record", "note_record"]
+
+_ATTRIBUTE = "popavg"
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a builder knows about its model and a :class:`pymc.Model` doesn't.
+
+    Attributes
+    ----------
+    design : popavg.design.Design
+        The formula joined to the data.
+    link : popavg.links.Link
+        The link.
+    family : popavg.families.Family
+        The response's distribution.
+    priors : dict of str to Prior
+        Every parameter's prior, defaults included.
+    parametrization : str
+        ``"noncentered"`` or ``"centered"``.
+    predictor : TensorVariable, shape (obs,)
+        The linear predictor, for those who add to the model.
+    internal : tuple of str
+        Variables that exist for the sampler's sake and aren't results.
+    """
+
+    design: Design
+    link: Link
+    family: Family
+    priors: dict[str, Prior]
+    parametrization: str
+    predictor: TensorVariable
+    internal: tuple[str, ...]
+
+
+def note_record(model: pm.Model, record: ModelRecord) -> None:
+    """Keep a record beside its model.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        A builder's model.
+    record : ModelRecord
+        What the builder knows.
+    """
+    vars(model)[_ATTRIBUTE] = record
+
+
+def model_record(model: pm.Model) -> ModelRecord:
+    """What the builder noted about a model.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        A model of :mod:`popavg.models.glmm`, added to or not.
+
+    Returns
+    -------
+    ModelRecord
+        Design, link, family, priors, predictor, internal names.
+
+    Raises
+    ------
+    SpecificationError
+        The model comes from somewhere else.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> from popavg.models.record import model_record
+    >>> model = pa.models.logit_glmm("resp ~ age + (1 | id)", pa.load_dataset("ohio"))
+    >>> model_record(model).internal
+    ('_intercept', '_slopes', '_z_id')
+    """
+    record = vars(model).get(_ATTRIBUTE)
+    if not isinstance(record, ModelRecord):
+        raise SpecificationError(
+            "the PyMC model wasn't built by popavg, so that its design isn't known",
+            "a model of popavg.models.glmm, logit_glmm, probit_glmm or glm, added to or not",
+            "build it there, or sample it with PyMC and bring the draws in by pa.from_draws",
+        )
+    return record

@@ -1,0 +1,104 @@
+"""The result type: labels, tables, trees, renderings."""
+
+from __future__ import annotations
+
+import arviz_stats
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from arviz_base import rc_context
+from hypothesis import given
+from hypothesis import strategies as st
+
+from popavg.errors import DataError, SpecificationError
+from popavg.posterior_tools.estimates import Estimates
+from popavg.posterior_tools.summaries import COLUMNS, summarise
+
+
+def estimates_of(shape: tuple[int, int, int] = (4, 100, 2), **kwargs: object) -> Estimates:
+    draws = xr.DataArray(
+        np.random.default_rng(5).normal(size=shape),
+        dims=("chain", "draw", "term"),
+        coords={"term": [f"t{i}" for i in range(shape[2])]},
+    )
+    labels = pd.DataFrame({"term": draws["term"].to_numpy()})
+    return Estimates(draws, labels, "title", **kwargs)  # ty: ignore[invalid-argument-type]
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 5))
+def test_a_row_for_each_estimand_labels_first(chains: int, draws: int, estimands: int) -> None:
+    estimates = estimates_of((chains, draws, estimands))
+    table = estimates.to_frame()
+    assert list(table.columns) == ["term", *COLUMNS]
+    assert table["term"].to_list() == [f"t{i}" for i in range(estimands)]
+    assert len(estimates) == estimands
+
+
+def test_level_and_kind_are_arguments_or_arviz_settings() -> None:
+    estimates = estimates_of()
+    draws = estimates.draws.to_numpy()
+    table = estimates.to_frame(ci_prob=0.5, ci_kind="hdi")
+    expected = summarise(draws, ci_prob=0.5, ci_kind="hdi")
+    pd.testing.assert_frame_equal(table[list(COLUMNS)], expected)
+    with rc_context({"stats.ci_prob": 0.5, "stats.ci_kind": "hdi"}):
+        pd.testing.assert_frame_equal(estimates.to_frame(), table)
+        assert "50 % credible intervals, hdi" in repr(estimates)
+
+
+def test_a_point_estimate_of_its_own_beats_the_setting() -> None:
+    estimates = estimates_of(point_estimate="median")
+    np.testing.assert_array_equal(
+        estimates.to_frame()["estimate"], np.median(estimates.draws, axis=(0, 1))
+    )
+
+
+def test_the_tree_goes_into_arviz() -> None:
+    estimates = estimates_of(target="typical")
+    tree = estimates.to_datatree()
+    assert tree["posterior"].attrs == {"title": "title", "target": "typical"}
+    r_hat = arviz_stats.summary(tree, round_to="none")["r_hat"].to_numpy(dtype=float)
+    np.testing.assert_allclose(r_hat, estimates.to_frame()["r_hat"], rtol=1e-12)
+
+
+def test_the_forest_plot_is_drawn() -> None:
+    assert {"trunk", "point_estimate"} <= set(estimates_of().plot(backend="none").viz.children)
+
+
+def test_labels_of_any_index_are_taken_in_order() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 2)), dims=("chain", "draw", "row"))
+    labels = pd.DataFrame({"x": ["a", "b"]}, index=[7, 3])
+    assert Estimates(draws, labels, "t").to_frame()["x"].to_list() == ["a", "b"]
+
+
+def test_renderings_hold_title_target_notes_and_escape_names() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 1)), dims=("chain", "draw", "row"))
+    labels = pd.DataFrame({"<b>é": ["<script>alert('x')</script> & \"q\""]})
+    estimates = Estimates(draws, labels, "P(<i>)", "typical", ("a note with <script>",))
+    text, html = repr(estimates), estimates._repr_html_()
+    assert "target: typical" in text
+    assert "2 × 4 draws" in text
+    assert "<b>é" in text
+    assert "a note with <script>" in text
+    assert "<script>" not in html
+    assert "<b>é" not in html
+    assert "<i>" not in html
+    assert "&lt;script&gt;alert" in html
+
+
+def test_wrong_dims_are_refused() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 1)), dims=("draw", "chain", "row"))
+    with pytest.raises(SpecificationError, match=r"the dims \('draw', 'chain', 'row'\)"):
+        Estimates(draws, pd.DataFrame({"x": [1]}), "t")
+
+
+def test_a_label_for_each_estimand() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 1)), dims=("chain", "draw", "row"))
+    with pytest.raises(SpecificationError, match="2 labels for 1 estimands"):
+        Estimates(draws, pd.DataFrame({"x": [1, 2]}), "t")
+
+
+def test_labels_may_not_hide_results() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 1)), dims=("chain", "draw", "row"))
+    with pytest.raises(DataError, match="'r_hat' has a name that the results use"):
+        Estimates(draws, pd.DataFrame({"r_hat": [1]}), "t")

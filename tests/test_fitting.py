@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytest
+import xarray as xr
+
+import popavg as pa
+from popavg.errors import DataError, FitWarning, FormulaError, SpecificationError
+from popavg.posterior_tools.draws import read_specification
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"draws": 150, "tune": 200, "chains": 2, "seed": 3, "progress": False}
+CBPP = "p(incidence, size) ~ period + (1 | herd)"
+
+
+def quick_fit(formula: str, data: pd.DataFrame, **options: object) -> xr.DataTree:
+    """A short fit whose verdict isn't the question."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        return pa.fit(formula, data, **{**QUICK, **options})
+
+
+@pytest.fixture(scope="module")
+def cbpp_fit() -> xr.DataTree:
+    return pa.fit(
+        CBPP,
+        pa.load_dataset("cbpp"),
+        link="logit",
+        seed=1,
+        cores=2,
+        prior=True,
+        posterior_predictive=True,
+        log_likelihood=True,
+        progress=False,
+    )
+
+
+def test_the_fit_holds_draws_design_and_specification(cbpp_fit: xr.DataTree) -> None:
+    posterior = cbpp_fit["posterior"]
+    assert posterior["beta"].dims == ("chain", "draw", "term")
+    assert posterior["term"].to_numpy().tolist() == [
+        "Intercept",
+        "period[2]",
+        "period[3]",
+        "period[4]",
+    ]
+    assert posterior["sd_herd"].dims == ("chain", "draw", "effect_herd")
+    assert posterior["u_herd"].dims == ("chain", "draw", "herd", "effect_herd")
+    assert dict(posterior.sizes)["chain"] == 4
+    assert not [name for name in posterior.variables if str(name).startswith("_")]
+    assert {"constant_data", "observed_data", "training_data", "sample_stats"} <= set(
+        cbpp_fit.children
+    )
+    specification = read_specification(cbpp_fit)
+    assert specification.sampler["seed"] == 1
+    assert specification.sampler["verdict"] == []
+    assert specification.priors["sd_herd"] == "HalfStudentT(nu=3, sigma=2.5)"
+    assert {"pymc", "nutpie", "popavg"} <= set(specification.versions)
+
+
+def test_further_groups_come_on_request(cbpp_fit: xr.DataTree) -> None:
+    for name in ("prior", "prior_predictive", "posterior_predictive", "log_likelihood"):
+        assert name in cbpp_fit.children
+    assert cbpp_fit["log_likelihood"]["y"].dims == ("chain", "draw", "obs")
+    predictive = cbpp_fit["posterior_predictive"]["y"]
+    trials = pa.load_dataset("cbpp")["size"].to_numpy()
+    assert (predictive.to_numpy() <= trials).all()
+    share = float(predictive.mean()) / trials.mean()
+    observed = pa.load_dataset("cbpp")["incidence"].sum() / trials.sum()
+    assert share == pytest.approx(observed, abs=0.03)
+
+
+def test_the_log_likelihood_is_the_binomial_of_each_row(cbpp_fit: xr.DataTree) -> None:
+    from scipy.special import expit
+    from scipy.stats import binom
+
+    posterior, data = cbpp_fit["posterior"], cbpp_fit["constant_data"]
+    beta = posterior["beta"].isel(chain=1, draw=7).to_numpy()
+    u = posterior["u_herd"].isel(chain=1, draw=7).to_numpy()[:, 0]
+    eta = data["X"].to_numpy() @ beta + u[data["index_herd"].to_numpy()]
+    y = cbpp_fit["observed_data"]["y"].to_numpy()
+    expected = binom.logpmf(y, data["trials"].to_numpy(), expit(eta))
+    found = cbpp_fit["log_likelihood"]["y"].isel(chain=1, draw=7).to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_arviz_takes_the_fit(cbpp_fit: xr.DataTree) -> None:
+    summary = az.summary(cbpp_fit, var_names=["beta", "sd_herd"])
+    assert len(summary) == 5
+    assert az.rhat(cbpp_fit)["beta"].max() < 1.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # rows of one herd: Pareto k above 0.7
+        assert az.loo(cbpp_fit).elpd < 0
+
+
+def test_the_same_seed_gives_the_same_draws_on_any_number_of_cores() -> None:
+    data = pa.load_dataset("cbpp")
+    fits = [quick_fit(CBPP, data, link="logit", cores=cores) for cores in (1, 2)]
+    xr.testing.assert_identical(
+        fits[0]["posterior"].to_dataset().drop_attrs(),
+        fits[1]["posterior"].to_dataset().drop_attrs(),
+    )
+
+
+_COLD = """
+import sys, warnings, numpy as np, popavg as pa
+warnings.simplefilter("ignore")
+fit = pa.fit({formula!r}, pa.load_dataset("cbpp"), link="logit", draws=150, tune=200, chains=2,
+             seed=3, progress=False)
+np.save(sys.argv[1], fit["posterior"]["beta"].to_numpy())
+"""
+
+
+def test_cold_and_warm_caches_give_the_same_draws(tmp_path: Path) -> None:
+    """In fresh processes that have nothing compiled, then everything."""
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+        "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}",
+    }
+    draws = []
+    for name in ("cold", "warm"):
+        script = _COLD.format(formula=CBPP)
+        target = tmp_path / f"{name}.npy"
+        command = [sys.executable, "-c", script, str(target)]
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+        draws.append(np.load(target))
+    np.testing.assert_array_equal(draws[0], draws[1])
+
+
+_INTERRUPTED = """
+import json, os, signal, sys, threading, warnings
+import numpy as np, nutpie, popavg as pa
+original = nutpie.sample
+def sample(*args, **kwargs):
+    threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    return original(*args, **kwargs)
+nutpie.sample = sample
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fit = pa.fit("resp ~ age + (1 | id)", pa.load_dataset("ohio"), link="logit", draws=1_000_000,
+                 tune=100, chains=2, seed=1, progress=False)
+beta = fit["posterior"]["beta"].to_numpy()
+sampler = json.loads(fit.attrs["popavg"])["sampler"]
+print(json.dumps({"finite": bool(np.isfinite(beta).all()), "shape": beta.shape,
+                  "sampler": sampler, "warnings": [str(w.message) for w in caught]}))
+"""
+
+
+def test_ctrl_c_keeps_whole_draws() -> None:
+    command = [sys.executable, "-c", _INTERRUPTED]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told["finite"]
+    assert told["shape"][0] == 2
+    assert 0 < told["shape"][1] < 1_000_000
+    assert told["sampler"]["interrupted"] is True
+    assert told["sampler"]["draws"] == told["shape"][1]
+    assert any("Interrupted:" in warning for warning in told["warnings"])
+
+
+def test_a_bad_fit_warns_in_words_and_keeps_the_words() -> None:
+    with pytest.warns(FitWarning, match="effective draws"):
+        fit = pa.fit(CBPP, pa.load_dataset("cbpp"), link="logit", **QUICK)
+    assert read_specification(fit).sampler["verdict"]
+
+
+def test_a_model_with_additions_of_the_user_is_fitted() -> None:
+    model = pa.models.glmm(CBPP, pa.load_dataset("cbpp"), link="logit")
+    with model:
+        pm.Deterministic("doubled", 2 * model["sd_herd"][0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        fit = pa.fit(model, **QUICK)
+    posterior = fit["posterior"]
+    np.testing.assert_allclose(
+        posterior["doubled"].to_numpy(), 2 * posterior["sd_herd"].to_numpy()[..., 0]
+    )
+    assert len(pa.population_coefficients(fit)) == 4
+
+
+@pytest.fixture(scope="module")
+def slopes_fit() -> xr.DataTree:
+    rng = np.random.default_rng(5)
+    school = np.repeat(np.arange(12), 20)
+    pupil = np.tile(np.repeat(np.arange(5), 4), 12)
+    x = rng.normal(size=240)
+    eta = 0.4 * x + rng.normal(0, 0.7, 12)[school] + x * rng.normal(0, 0.5, 12)[school]
+    y = rng.random(240) < 1 / (1 + np.exp(-eta))
+    frame = pd.DataFrame({"done": y, "x": x, "school": school, "pupil": pupil})
+    formula = "done ~ x + (1 + x | school) + (1 | school:pupil)"
+    return quick_fit(
+        formula, frame, link="logit", parametrization="centered", posterior_predictive=True
+    )
+
+
+def test_slopes_and_nested_factors_have_named_effects(slopes_fit: xr.DataTree) -> None:
+    posterior = slopes_fit["posterior"]
+    assert posterior["corr_school"].dims == (
+        "chain",
+        "draw",
+        "effect_school",
+        "effect_school_other",
+    )
+    assert posterior["effect_school"].to_numpy().tolist() == ["Intercept", "x"]
+    assert posterior["sd_school:pupil"].sizes["effect_school:pupil"] == 1
+    assert posterior["u_school:pupil"].sizes["school:pupil"] == 60
+    diagonal = np.diagonal(posterior["corr_school"].to_numpy(), axis1=-2, axis2=-1)
+    np.testing.assert_allclose(diagonal, 1.0, rtol=1e-12)
+    assert read_specification(slopes_fit).event == "True"
+
+
+def test_slopes_go_through_saving_and_prediction(slopes_fit: xr.DataTree, tmp_path: Path) -> None:
+    for name in ("fit.nc", "fit.zarr"):
+        loaded = pa.load(pa.save(slopes_fit, tmp_path / name))
+        before = pa.predictions(slopes_fit, over={"x": [-1.0, 0.0, 1.0]}, target="sampled")
+        after = pa.predictions(loaded, over={"x": [-1.0, 0.0, 1.0]}, target="sampled")
+        np.testing.assert_array_equal(before.draws.to_numpy(), after.draws.to_numpy())
+    assert pa.compare_gee(slopes_fit, groups="school").terms == ["Intercept", "x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((CBPP, "cbpp"), {}, SpecificationError, "no link was given"),
+        ((CBPP, "cbpp"), {"link": "logti"}, SpecificationError, "Did you mean 'logit'"),
+        (("resp ~ age", "ohio"), {"link": "logit"}, FormulaError, "no grouping term"),
+        ((CBPP, None), {"link": "logit"}, SpecificationError, "no data were given"),
+        ((CBPP, "cbpp"), {"link": "logit", "draws": 0}, SpecificationError, "draws=0"),
+        ((CBPP, "cbpp"), {"link": "logit", "keep": ["when"]}, DataError, "'when' is not in the"),
+        ((CBPP, "cbpp"), {"link": "logit", "seed": -1}, SpecificationError, "seed=-1"),
+        ((CBPP, "cbpp"), {"link": "logit", "target_accept": 1.0}, SpecificationError, "target_acc"),
+    ],
+)
+def test_bad_input_is_told(
+    arguments: tuple[str, str | None], options: dict, error: type[Exception], message: str
+) -> None:
+    formula, name = arguments
+    data = None if name is None else pa.load_dataset(name)
+    with pytest.raises(error, match=message):
+        pa.fit(formula, data, progress=False, **options)
+
+
+def test_a_model_comes_alone_and_from_a_builder() -> None:
+    model = pa.models.glmm(CBPP, pa.load_dataset("cbpp"), link="logit")
+    with pytest.raises(SpecificationError, match="link given together with a model"):
+        pa.fit(model, link="logit", progress=False)
+    with pm.Model() as foreign:
+        pm.Normal("x")
+    with pytest.raises(SpecificationError, match=r"popavg\.models"):
+        pa.fit(foreign, progress=False)
+
+
+def test_priors_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from popavg.models.record import model_record
+    from popavg.workflows.fitting import _print_priors
+
+    model = pa.models.glmm(
+        CBPP,
+        pa.load_dataset("cbpp"),
+        link="logit",
+        priors={"sd_herd": pa.Prior("Exponential", lam=1)},
+    )
+    _print_priors(model_record(model))
+    printed = capsys.readouterr().out
+    assert "sd_herd" in printed
+    assert "Exponential(lam=1)" in printed
+    assert "period[2]" in printed

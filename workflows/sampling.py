@@ -1,0 +1,140 @@
+"""Draw from a PyMC model with nutpie: reproducible, interruptible, whole draws only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import nutpie
+import pymc as pm
+import pytensor
+import xarray as xr
+from numpy.typing import NDArray
+
+from popavg.errors import ConvergenceError, SpecificationError
+
+__all__ = ["Sampler", "sample"]
+
+#: What is kept of the sampler's statistics.
+STATISTICS = (
+    *("diverging", "depth", "maxdepth_reached", "n_steps", "step_size", "energy", "logp"),
+    *("tree_depth", "acceptance_rate", "mean_tree_accept"),
+)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How to draw.
+
+    Attributes
+    ----------
+    draws, tune, chains : int
+        Draws kept and tuning steps of every chain; number of chains.
+    cores : int or None
+        Chains drawn at the same time, all by default, also on fewer processor cores: so an
+        interrupted run has draws of every chain. The draws don't depend on it.
+    seed : int or None
+        One is drawn and recorded where none is given.
+    target_accept : float
+        Mean acceptance rate that the step size is tuned to.
+    max_treedepth : int
+        Largest depth of a trajectory's tree.
+    progress : bool
+        Whether a progress bar is shown.
+    """
+
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    cores: int | None = None
+    seed: int | None = None
+    target_accept: float = 0.8
+    max_treedepth: int = 10
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("draws", "tune", "chains", "max_treedepth"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise SpecificationError(f"{name}={value!r}", "a whole number from 1")
+        if self.cores is not None and self.cores < 1:
+            raise SpecificationError(f"cores={self.cores!r}", "a whole number from 1")
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            raise SpecificationError(f"seed={self.seed!r}", "a whole number from 0 to 2⁶³")
+        if not 0 < self.target_accept < 1:
+            raise SpecificationError(f"target_accept={self.target_accept!r}", "between 0 and 1")
+
+
+def sample(model: pm.Model, sampler: Sampler, seed: int) -> tuple[xr.DataTree, bool]:
+    """Draw from the posterior.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        Any model with continuous parameters.
+    sampler : Sampler
+        How.
+    seed : int
+        The seed actually used.
+
+    Returns
+    -------
+    tree : xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    interrupted : bool
+        Whether it was stopped (Ctrl-C): chains without a draw are then left out, the others cut
+        to the draws that all of them have.
+
+    Raises
+    ------
+    ConvergenceError
+        It was stopped before any draw.
+
+    Notes
+    -----
+    Fast-math is switched off while compiling: it reorders sums differently with a cold and a
+    warm cache, and the same seed then gives different draws.
+    """
+    with pytensor.config.change_flags(numba__fastmath=False):
+        compiled = nutpie.compile_pymc_model(model, backend="numba")
+    tree = nutpie.sample(
+        compiled,
+        draws=sampler.draws,
+        tune=sampler.tune,
+        chains=sampler.chains,
+        cores=min(sampler.chains, sampler.cores or sampler.chains),
+        seed=seed,
+        save_warmup=False,
+        progress_bar=sampler.progress,
+        target_accept=sampler.target_accept,
+        maxdepth=sampler.max_treedepth,
+    )
+    statistics = tree["sample_stats"].to_dataset()
+    kept = statistics[[name for name in STATISTICS if name in statistics]]
+    lengths = whole_draws(statistics["logp"].transpose("chain", "draw").to_numpy())
+    started = np.flatnonzero(lengths)
+    if not len(started):
+        raise ConvergenceError(
+            "sampling was stopped before any chain had a draw",
+            remedy="run it again, with fewer tune= steps for a quick look",
+        )
+    whole = int(lengths[started].min())
+    groups = {"posterior": tree["posterior"].to_dataset(), "sample_stats": kept}
+    cut = {n: group.isel(chain=started, draw=slice(whole)) for n, group in groups.items()}
+    return xr.DataTree.from_dict(cut), int(lengths.min()) < sampler.draws
+
+
+def whole_draws(logp: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Draws that each chain has; an interrupted sampler pads with NaN.
+
+    Parameters
+    ----------
+    logp : numpy.ndarray, shape (chains, draws)
+        Log-density of every draw.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (chains,)
+    """
+    absent = ~np.isfinite(logp)
+    return np.where(absent.any(axis=1), absent.argmax(axis=1), logp.shape[1])
