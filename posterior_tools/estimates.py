@@ -109,9 +109,14 @@ class Estimates:
         return pd.concat([self.labels.reset_index(drop=True), numbers], axis=1)
 
     def to_datatree(self) -> xr.DataTree:
-        """The draws as the posterior of a tree that every ``az.*`` function takes."""
+        """The draws as the posterior of a tree that every ``az.*`` function takes.
+
+        Estimands whose dim has no coordinate are named by their labels.
+        """
         name = "estimand" if self.draws.name is None else self.draws.name
         data = self.draws.rename(name).to_dataset()
+        if self.dim not in data.coords:
+            data = data.assign_coords({self.dim: self._names()})
         attributes = {"title": self.title, "target": self.target}
         return xr.DataTree.from_dict({"posterior": data.assign_attrs(attributes)})
 
@@ -125,6 +130,15 @@ class Estimates:
         import arviz_plots
 
         return arviz_plots.plot_forest(self.to_datatree(), combined=True, **kwargs)
+
+    def _names(self) -> list[str]:
+        """A name for each estimand from the labels that vary, numbered where they repeat."""
+        varying = [name for name in self.labels if self.labels[name].nunique() > 1]
+        rows = self.labels[varying].itertuples(index=False, name=None)
+        names = [", ".join(f"{n} {v}" for n, v in zip(varying, row, strict=True)) for row in rows]
+        if len(set(names)) == len(names):
+            return names
+        return [f"{i} {name}".strip() for i, name in enumerate(names)]
 
     def __len__(self) -> int:
         return len(self.labels)

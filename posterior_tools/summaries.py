@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,9 @@ COLUMNS = ("estimate", "std_error", "lower", "upper", "ess_bulk", "ess_tail", "r
 TAIL = (0.05, 0.95)
 
 
-def interval_settings(ci_prob: float | None, ci_kind: str | None) -> tuple[float, IntervalKind]:
+def interval_settings(
+    ci_prob: float | None, ci_kind: IntervalKind | None
+) -> tuple[float, IntervalKind]:
     """Level and kind of interval, from ``arviz.rcParams`` where not given.
 
     Raises
@@ -46,7 +48,8 @@ def interval_settings(ci_prob: float | None, ci_kind: str | None) -> tuple[float
     if not 0 < prob < 1:
         raise SpecificationError(f"ci_prob={prob:g}", "a level between 0 and 1, such as 0.95")
     kinds: tuple[IntervalKind, ...] = ("eti", "hdi")
-    return prob, check_choice("ci_kind", ci_kind or rcParams["stats.ci_kind"], kinds)
+    kind = cast(IntervalKind, rcParams["stats.ci_kind"] if ci_kind is None else ci_kind)
+    return prob, check_choice("ci_kind", kind, kinds)
 
 
 def summarise(

@@ -203,8 +203,11 @@ def _own_terms(design: Design) -> dict[str, tuple[str, str | None]]:
     """Terms that are a covariate (with the level, of a category), not part of anything else."""
     own: dict[str, tuple[str, str | None]] = {}
     for name in design.predictors:
-        levels = _levels(design.frame[name])
+        column = design.frame[name]
+        levels = _levels(column)
         own |= {f"{name}[{level}]": (name, level) for level in levels} or {name: (name, None)}
+        if pd.api.types.is_bool_dtype(column):  # enters as a number, 0 or 1
+            own[name] = (name, levels[-1])
     return {term: own[term] for term in design.matrices.terms if term in own}
 
 

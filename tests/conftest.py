@@ -82,6 +82,51 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of the reference numbers."""
+    return ROOT / "tests" / "reference"
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Any:
+    """A comparison of made-up numbers."""
+    from popavg.posterior_tools.comparison import INTERVALS, MODELS, Comparison
+
+    terms = ["Intercept", "arm[placebo]", "x"]
+    rows = [
+        {"term": term, "model": model, "estimate": (i + 1) * 0.1 + j, "std_error": 0.25}
+        for j, term in enumerate(terms)
+        for i, model in enumerate(MODELS)
+    ]
+    estimates = pd.DataFrame(rows)
+    estimates["lower"], estimates["upper"] = (estimates["estimate"] + d for d in (-0.4, 0.4))
+    agreement = pd.DataFrame({"term": terms, "attenuation": [0.4, 0.5, 0.6]})
+    agreement["attenuation_lower"] = agreement["attenuation"] - 0.1
+    agreement["attenuation_upper"] = agreement["attenuation"] + 0.1
+    facts = {
+        "formula": "y ~ arm + x + (1 | g)",
+        "link": "logit",
+        "n_rows": 60,
+        "n_clusters": 12,
+        "groups": "g",
+        "working_correlation": "exchangeable",
+        "alpha": 0.42,
+        "gee_scale": 1.01,
+        "method": "projection, exchangeable, α = 0.420",
+        "scale": "probability",
+        "ci_prob": 0.9,
+        "random_effects": ["Standard deviation of 'Intercept': 1.000 [0.500, 1.500]."],
+    }
+    return Comparison(
+        estimates.assign(interval=estimates["model"].map(INTERVALS)),
+        agreement.assign(distance=[0.11, -1.5, 0.0]),
+        {"largest": 0.0123, "root mean square": 0.004},
+        facts,
+        ("The first paragraph, " + "with many words, " * 12 + "ends.", "The second."),
+    )
+
+
+@pytest.fixture(scope="session")
 def make_fit() -> Callable[..., xr.DataTree]:
     """A factory of fits with synthetic draws, nothing sampled."""
     return _make_fit

@@ -65,6 +65,19 @@ def test_the_forest_plot_is_drawn() -> None:
     assert {"trunk", "point_estimate"} <= set(estimates_of().plot(backend="none").viz.children)
 
 
+def test_estimands_without_a_coordinate_are_named_by_what_varies() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 2)), dims=("chain", "draw", "row"))
+    for times, names in (((0, 6), ["time 0", "time 6"]), ((6, 6), ["0", "1"])):
+        labels = pd.DataFrame({"time": times, "target": "population"})
+        posterior = Estimates(draws, labels, "t").to_datatree()["posterior"]
+        assert posterior["row"].to_numpy().tolist() == names
+    labels = pd.DataFrame({"a": ["x", "x"], "b": [1, 1]})
+    repeated = pd.concat([labels, pd.DataFrame({"a": ["y"], "b": [1]})])
+    wider = xr.DataArray(np.zeros((2, 4, 3)), dims=("chain", "draw", "row"))
+    posterior = Estimates(wider, repeated, "t").to_datatree()["posterior"]
+    assert posterior["row"].to_numpy().tolist() == ["0 a x", "1 a x", "2 a y"]
+
+
 def test_labels_of_any_index_are_taken_in_order() -> None:
     draws = xr.DataArray(np.zeros((2, 4, 2)), dims=("chain", "draw", "row"))
     labels = pd.DataFrame({"x": ["a", "b"]}, index=[7, 3])

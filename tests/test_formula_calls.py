@@ -123,7 +123,7 @@ def test_allowed(text: str) -> None:
 
 def test_the_list_of_functions_does_not_grow_with_other_packages() -> None:
     """Bambi, for one, adds its own to formulae's table when it is imported."""
-    TRANSFORMS["backdoor"] = print
+    TRANSFORMS["backdoor"] = print  # ty: ignore[invalid-assignment]
     try:
         with pytest.raises(FormulaError, match="calls 'backdoor'"):
             read_terms("backdoor(x)")

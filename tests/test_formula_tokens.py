@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -100,15 +101,11 @@ def test_matching_finds_the_closing_bracket() -> None:
 
 @given(st.text())
 def test_any_text_is_tokens_or_a_formula_error(text: str) -> None:
-    try:
+    with suppress(FormulaError):
         scan(text)
-    except FormulaError as error:
-        assert error.came
 
 
 @given(st.text(alphabet="yxg ~+-*:/|()[]{}`'\"=<>!,.019", max_size=30))
 def test_any_signs_are_tokens_or_a_formula_error(text: str) -> None:
-    try:
-        assert scan(text_of(scan(text))) is not None
-    except FormulaError as error:
-        assert error.came
+    with suppress(FormulaError):
+        assert scan(text_of(scan(text)))

@@ -43,7 +43,7 @@ def test_equals_the_table_of_az_summary() -> None:
         {"posterior": xr.Dataset({"m": (("chain", "draw"), DRAWS[..., 0])})}
     )
     summary = arviz_stats.summary(tree, ci_prob=0.9, ci_kind="eti", round_to="none")
-    # Not ess_tail: az.summary takes the quantiles from rcParams' level of intervals (11 % and 89 %),
+    # Not ess_tail: az.summary takes its quantiles from rcParams' level (11 % and 89 %),
     # we those of Vehtari et al. (2021), 5 % and 95 %, whatever the level.
     mine = table[["estimate", "std_error", "lower", "upper", "ess_bulk", "r_hat", "mcse"]]
     theirs = summary[["mean", "sd", "eti90_lb", "eti90_ub", "ess_bulk", "r_hat", "mcse_mean"]]

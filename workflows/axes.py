@@ -27,8 +27,10 @@ def choose_axes(
 
     Returns
     -------
-    over, by : str or None
-        None and None for a model without covariates: there is nothing to draw.
+    over : str or None
+        Along the curve.
+    by : str or None
+        Of separate curves. None and None for a model without covariates: there is nothing to draw.
 
     Raises
     ------

@@ -1,4 +1,8 @@
-"""The command line: ``popavg compare``, ``popavg demo``, ``popavg datasets``."""
+"""The command line: ``popavg compare``, ``popavg demo``, ``popavg datasets``.
+
+Each command imports what it needs itself, so that help is there at once and Ctrl-C is heard from
+the first moment.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 import popavg
-from popavg.datasets import list_datasets, load_dataset
 from popavg.errors import FitWarning, PopavgError
-from popavg.links import get_link
-from popavg.workflows.reading import read_table
 
 __all__ = ["app", "main"]
 
@@ -84,6 +85,9 @@ def compare(  # noqa: PLR0917 (typer reads a signature)
     traceback: Trace = False,
 ) -> None:
     """Fit a mixed model and compare it with a GEE."""
+    from popavg.links import get_link
+    from popavg.workflows.reading import read_table
+
     get_link(link)
     sampler = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
     fit_options = {"missing": missing, "progress": not quiet, **sampler}
@@ -115,6 +119,8 @@ def demo(  # noqa: PLR0917
     traceback: Trace = False,
 ) -> None:
     """Run the main job on the toenail trial."""
+    from popavg.datasets import load_dataset
+
     sampler = {"draws": draws, "tune": tune, "cores": cores, "seed": seed}
     options = {"link": "logit", "fit_options": {**sampler, "progress": not quiet}}
     _analyse(DEMO_FORMULA, lambda: load_dataset("toenail"), options, out=out, overwrite=overwrite)
@@ -126,6 +132,8 @@ def datasets(
     traceback: Trace = False,
 ) -> None:
     """List the data sets of the package, or describe one."""
+    from popavg.datasets import list_datasets, load_dataset
+
     if name is None:
         for _, row in list_datasets().iterrows():
             size = f"{row['rows']} rows, {row['clusters']} clusters of {row['cluster']!r}"

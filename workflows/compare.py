@@ -58,6 +58,7 @@ def compare_gee(
     Returns
     -------
     Comparison
+        Prints as a table with its words; ``to_frame()``, ``plot()``, HTML in notebooks.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from popavg.families import Family
 from popavg.formula import Formula
 from popavg.frames import MissingPolicy
 from popavg.links import Link, get_link
-from popavg.models.glmm import build_model
+from popavg.models.build import build_model
 from popavg.models.record import ModelRecord, model_record
 from popavg.posterior_tools.tree import fit_tree, specify, versions
 from popavg.workflows.sampling import Sampler, sample

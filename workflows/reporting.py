@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from popavg.workflows.picture import plot_population_curve
 from popavg.workflows.storage import replacing
 
 __all__ = ["picture_png", "render_report", "report"]
+
+#: Dots per inch of the picture; the page shows it at 100, so that it is sharp on fine screens.
+DPI = 150
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -71,7 +74,8 @@ _PAGE = """<!DOCTYPE html>
 {{ comparison }}
 {% if picture %}
 <h2>The population curve</h2>
-<img alt="Conditional curves of random clusters, the population average with its band, the GEE"
+<img width="{{ width }}"
+ alt="Conditional curves of random clusters, the population average with its band, the GEE"
  src="data:image/png;base64,{{ picture }}">
 {% endif %}
 <h2>Conditional parameters</h2>
@@ -173,7 +177,7 @@ def picture_png(
     collection = plot_population_curve(fit, over, by=by, gee=gee, backend="matplotlib")
     figure = collection.viz["figure"].item()
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
     plt.close(figure)
     return buffer.getvalue()
 
@@ -187,11 +191,17 @@ def render_report(fit: xr.DataTree, comparison: Comparison, png: bytes | None) -
         style=Markup(_STYLE),
         specification=specification,
         comparison=Markup(render_html(comparison)),
+        width=_width(png) if png else None,
         picture=base64.b64encode(png).decode("ascii") if png else None,
         parameters=_parameters(fit, prob, kind),
         interval=f"{100 * prob:g} % credible intervals ({kind}).",
         lists={"Priors": specification.priors, "How it was made": _made(specification)},
     )
+
+
+def _width(png: bytes) -> int:
+    """On the page, in pixels: a picture's own width stands in bytes 16 to 19 of a PNG."""
+    return round(int.from_bytes(png[16:20], "big") * 100 / DPI)
 
 
 def _gee(comparison: Comparison) -> GEEResult:
@@ -219,16 +229,27 @@ def _gee(comparison: Comparison) -> GEEResult:
 def _parameters(fit: xr.DataTree, prob: float, kind: Any) -> pd.DataFrame:
     """Summary of every parameter that varies but the clusters' own effects, ready to be shown."""
     rows = []
-    for name, array in fit["posterior"].to_dataset().data_vars.items():
+    posterior = fit["posterior"].to_dataset()
+    for name, array in sorted(posterior.data_vars.items(), key=_place):
         if str(name).startswith("u_") or array.dtype.kind != "f":
             continue
         values = array.transpose("chain", "draw", ...).to_numpy()
         flat = values.reshape(*values.shape[:2], -1)
         varies = np.ptp(flat, axis=(0, 1)) > 0
+        if str(name).startswith("corr_"):
+            varies &= np.triu(np.ones(values.shape[2:], dtype=bool), 1).ravel()
+        if not varies.any():
+            continue
         table = summarise(flat[..., varies], ci_prob=prob, ci_kind=kind)
         table.insert(0, "parameter", np.asarray(_labels(str(name), array), dtype=object)[varies])
         rows.append(table)
-    return _shown(pd.concat(rows, ignore_index=True))
+    return _shown(pd.concat(rows, ignore_index=True)) if rows else pd.DataFrame()
+
+
+def _place(item: tuple[Hashable, xr.DataArray]) -> int:
+    """Coefficients first, then standard deviations, correlations, and the rest."""
+    starts = [str(item[0]).startswith(stem) for stem in ("beta", "sd_", "corr_")]
+    return [*starts, True].index(True)
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:

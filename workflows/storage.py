@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+import unicodedata
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import xarray as xr
 from popavg._checks import listing
 from popavg.errors import StorageError
 from popavg.posterior_tools.draws import read_specification
-from popavg.specification import ATTRIBUTE
+from popavg.specification import ATTRIBUTE, Specification
 
 __all__ = ["load", "replacing", "save"]
 
@@ -110,8 +111,8 @@ def load(path: PathLike) -> xr.DataTree:
             if ATTRIBUTE not in tree.attrs
             else f"the groups {listing(missing)} are missing: write it again",
         )
-    read_specification(tree)
-    return tree
+    stems = {composed: stem for stem, composed in _spellings(read_specification(tree)).items()}
+    return _respelt(tree, stems)
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def replacing(target: Path) -> Generator[Path]:
 
 def _writer(fit: xr.DataTree, target: Path) -> Callable[[Path], object]:
     if target.suffix == ".nc":
-        return lambda path: fit.to_netcdf(path, engine="netcdf4")
+        return lambda path: _composed(fit).to_netcdf(path, engine="netcdf4")
     if target.suffix == ".zarr":
         return lambda path: fit.to_zarr(path, consolidated=False)
     raise StorageError(
@@ -181,6 +182,33 @@ def _read(source: Path) -> xr.DataTree:
             "a netCDF file or Zarr directory written by pa.save",
             "it may be truncated or of another kind: write it again",
         ) from error
+
+
+def _composed(fit: xr.DataTree) -> xr.DataTree:
+    """Names with composed accents (NFC): netCDF composes them, whatever the data had."""
+    return _respelt(fit, _spellings(read_specification(fit)))
+
+
+def _spellings(specification: Specification) -> dict[str, str]:
+    """Columns and factors whose names aren't composed, and how they are composed."""
+    stems = [*specification.columns, *specification.group_names]
+    composed = {stem: unicodedata.normalize("NFC", stem) for stem in stems}
+    return {stem: name for stem, name in composed.items() if stem != name}
+
+
+def _respelt(tree: xr.DataTree, stems: Mapping[str, str]) -> xr.DataTree:
+    if not stems:
+        return tree
+    groups = {path: _renamed(group, stems) for path, group in tree.to_dict().items()}
+    return xr.DataTree.from_dict(groups)
+
+
+def _renamed(group: xr.Dataset, stems: Mapping[str, str]) -> xr.Dataset:
+    """A name is a stem, or a stem between an affix of ours: ``u_<g>``, ``effect_<g>_other``."""
+    forms = ("{}", "sd_{}", "corr_{}", "u_{}", "Z_{}", "index_{}", "effect_{}", "effect_{}_other")
+    names = {form.format(old): form.format(new) for old, new in stems.items() for form in forms}
+    there = {*group.variables, *group.dims}
+    return group.rename({old: new for old, new in names.items() if old in there})
 
 
 def _short(error: Exception) -> str:

@@ -50,11 +50,12 @@ def _array(column: pd.Series) -> NDArray[Any]:
 def _restore(array: NDArray[Any], description: Mapping[str, Any]) -> pd.Series:
     match description["type"]:
         case "category":
-            dtype = pd.CategoricalDtype(description["levels"], ordered=description["ordered"])
+            levels = description["levels"]
+            kind = object if all(isinstance(level, str) for level in levels) else None
+            dtype = pd.CategoricalDtype(pd.Index(levels, dtype=kind), description["ordered"])
             return pd.Series(pd.Categorical.from_codes(np.asarray(array, dtype=int), dtype=dtype))
         case "text":
-            return pd.Series(np.asarray(array, dtype=object))
+            return pd.Series(np.asarray(array, dtype=object), dtype=object)
         case kind:
-            return pd.Series(
-                np.asarray(array).astype({"bool": bool, "int": np.int64}.get(kind, float))
-            )
+            kinds = {"bool": np.bool_, "int": np.int64, "float": np.float64}
+            return pd.Series(np.asarray(array).astype(kinds[kind]))

@@ -72,10 +72,11 @@ def check_rank(terms: tuple[str, ...], X: NDArray[np.float64]) -> None:
     varying = X - X.mean(axis=0) if terms[0] == "Intercept" else X.copy()
     if terms[0] == "Intercept":
         varying[:, 0] = 1
-    size = np.linalg.norm(varying, axis=0)
-    largest = np.abs(X).max(axis=0) * np.sqrt(len(X))
-    empty = size <= _ROUNDING * largest
-    triangle = qr(varying / np.where(empty, 1, size), mode="r")[0][: len(terms)]
+    spread = np.abs(varying).max(axis=0)
+    empty = spread <= _ROUNDING * np.abs(X).max(axis=0)
+    varying /= np.where(empty, 1, spread)
+    varying /= np.linalg.norm(varying, axis=0) + empty
+    triangle = qr(varying, mode="r", overwrite_a=True)[0][: len(terms)]
     triangle[:, empty] = 0
     kept, repeated = _independent(triangle)
     if repeated:

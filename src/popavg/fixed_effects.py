@@ -70,10 +70,11 @@ class FixedEffects:
         model = read.model()
         kinds = _kinds(frame.loc[:, list(read.columns)], read.encoded)
         data = frame.loc[:, list(read.columns)].astype(kinds)
-        with _guarded(text, FormulaError):
+        remedy = _remedy(data)
+        with _guarded(text, FormulaError, remedy):
             model.set_types(data, ENVIRONMENT)
         _check_width(model, data)
-        with _guarded(text, FormulaError):
+        with _guarded(text, FormulaError, remedy):
             common = FormulaeMatrices(model, data, ENVIRONMENT).common
         check_names_differ(model)
         if common is None:
@@ -103,7 +104,7 @@ class FixedEffects:
         data = frame.loc[:, list(self.columns)].astype(self._kinds)
         if len(self._every_level):
             data = pd.concat([data, self._every_level], ignore_index=True)
-        with _guarded(self.text, DataError):
+        with _guarded(self.text, DataError, "check the columns' types and levels"):
             self._check_splines(data)
             common = self._common.evaluate_new_data(data)
         columns = np.asarray(common.design_matrix, dtype=float)
@@ -123,6 +124,12 @@ class FixedEffects:
                         f"values in [{low:g}, {high:g}]",
                         "leave out the rows outside, or fit with data that cover them",
                     )
+
+
+def _remedy(frame: pd.DataFrame) -> str:
+    texts = [name for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)]
+    note = f" ({listing(texts)}: text or categories)" if texts else ""
+    return f"check the columns' types and levels{note}"
 
 
 def _kinds(frame: pd.DataFrame, encoded: Sequence[str]) -> dict[str, Any]:
@@ -223,7 +230,7 @@ def _splines(node: Any) -> Iterator[LazyCall]:
 
 
 @contextlib.contextmanager
-def _guarded(text: str, kind: type[FormulaError | DataError]) -> Generator[None]:
+def _guarded(text: str, kind: type[FormulaError | DataError], remedy: str) -> Generator[None]:
     """Formulae's errors in our words, and nothing printed on the way."""
     logger = logging.getLogger("formulae")
     level = logger.level
@@ -240,7 +247,7 @@ def _guarded(text: str, kind: type[FormulaError | DataError]) -> Generator[None]
             "the levels and types of the data of the fit"
             if kind is DataError
             else "functions of the columns' types: numbers for log(), poly(), bs(), scale()",
-            "check the columns' types and levels",
+            remedy,
         ) from error
     finally:
         logger.setLevel(level)

@@ -275,7 +275,7 @@ def _plain_number(column: pd.Series) -> pd.Series:
 
 
 def _plain_whole(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_unsigned_integer_dtype(column) and column.max() > _LARGEST:
+    if pd.api.types.is_unsigned_integer_dtype(column) and int(column.max()) > _LARGEST:
         raise _refused_type(column, f"whole numbers above {_LARGEST}", "convert it to text")
     return column.astype("Int64" if column.isna().any() else np.int64)
 
@@ -289,12 +289,9 @@ def _plain_object(column: pd.Series) -> pd.Series:
         _check_text(column.name, values.unique())
         return column.astype(object)
     if all(issubclass(kind, _NUMBERS) and not issubclass(kind, bool) for kind in kinds):
-        try:
-            return _plain_number(pd.to_numeric(column))
-        except OverflowError:
-            raise _refused_type(
-                column, "numbers that are too large", "convert it to text"
-            ) from None
+        if max(map(abs, values)) > _LARGEST and not kinds <= {float, np.float64}:
+            raise _refused_type(column, f"whole numbers above {_LARGEST}", "convert it to text")
+        return _plain_number(pd.to_numeric(column))
     if len(kinds) == 1 and issubclass(next(iter(kinds)), (date, time, timedelta)):
         raise _refused_type(column, "dates or times", _DATES)
     names = listing(sorted(kind.__name__ for kind in kinds))

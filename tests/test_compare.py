@@ -1,0 +1,225 @@
+"""The comparison of a fit with a GEE and a GLM, against a naive twin on statsmodels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import xarray as xr
+from arviz_base import rc_context
+from scipy.stats import norm
+
+import popavg as pa
+from popavg.errors import EstimandError, SeparationError, SpecificationError
+from popavg.models import gee as gee_module
+from popavg.models.gee import time_as_numbers
+from popavg.posterior_tools.coefficients import population_coefficients
+from popavg.posterior_tools.comparison import MODELS
+from popavg.posterior_tools.draws import Posterior
+from popavg.posterior_tools.projection_design import numeric_time
+from popavg.workflows import compare
+from popavg.workflows.compare import compare_gee
+
+MakeFit = Callable[..., xr.DataTree]
+FAMILIES = {
+    "logit": sm.families.Binomial(),
+    "probit": sm.families.Binomial(sm.families.links.Probit()),
+    "log": sm.families.Poisson(),
+    "identity": sm.families.Gaussian(),
+}
+
+
+@pytest.fixture
+def fit(make_fit: MakeFit, frame: pd.DataFrame) -> xr.DataTree:
+    return make_fit("y ~ arm + x + (1 | g)", frame, shape=(2, 50), extra=("visit",))
+
+
+@pytest.mark.parametrize("link", FAMILIES)
+def test_the_table_is_that_of_a_naive_twin(
+    make_fit: MakeFit, frame: pd.DataFrame, link: str
+) -> None:
+    response = {"log": "count", "identity": "value"}.get(link, "y")
+    fit = make_fit(f"{response} ~ arm + x + (1 | g)", frame, link, shape=(2, 50))
+    table = compare_gee(fit, working_correlation="independence", ci_prob=0.8, ci_kind="eti")
+    long = table.to_frame().set_index(["term", "model"])
+    X = np.column_stack([np.ones(60), frame["arm"] == "placebo", frame["x"]]).astype(float)
+    glm = sm.GLM(frame[response].to_numpy(), X, family=FAMILIES[link]).fit()
+    gee = sm.GEE(frame[response].to_numpy(), X, groups=frame["g"], family=FAMILIES[link]).fit()
+    beta = fit["posterior"]["beta"].to_numpy().reshape(-1, 3)
+    own = population_coefficients(fit).draws.to_numpy().reshape(-1, 3)
+    z = norm.ppf(0.9)
+    for i, term in enumerate(["Intercept", "arm[placebo]", "x"]):
+        rows = {
+            "GLM": (glm.params[i], glm.bse[i]),
+            "conditional": (beta[:, i].mean(), beta[:, i].std(ddof=1)),
+            "population-averaged": (own[:, i].mean(), own[:, i].std(ddof=1)),
+            "GEE": (gee.params[i], gee.bse[i]),
+        }
+        limits = {
+            "GLM": (glm.params[i] - z * glm.bse[i], glm.params[i] + z * glm.bse[i]),
+            "conditional": np.quantile(beta[:, i], [0.1, 0.9]),
+            "population-averaged": np.quantile(own[:, i], [0.1, 0.9]),
+            "GEE": (gee.params[i] - z * gee.bse[i], gee.params[i] + z * gee.bse[i]),
+        }
+        for model in MODELS:
+            found = long.loc[(term, model)]
+            expected = (*rows[model], *limits[model])
+            np.testing.assert_allclose(
+                found[["estimate", "std_error", "lower", "upper"]].to_numpy(dtype=float),
+                np.array(expected, dtype=float),
+                rtol=1e-5,
+                atol=1e-7,
+                err_msg=f"{term} {model}",
+            )
+        agreement = long.loc[(term, "GEE")]
+        ratio = own[:, i] / beta[:, i]
+        found = agreement[["attenuation", "attenuation_lower", "attenuation_upper"]]
+        np.testing.assert_allclose(found.to_numpy(dtype=float), np.quantile(ratio, [0.5, 0.1, 0.9]))
+        distance = (own[:, i].mean() - gee.params[i]) / gee.bse[i]
+        assert agreement["distance"] == pytest.approx(distance, abs=1e-4)
+
+
+def test_the_projection_uses_the_correlation_of_the_gee(fit: xr.DataTree) -> None:
+    for name, arguments in (("exchangeable", {}), ("ar1", {"time": "visit"})):
+        table = compare_gee(fit, working_correlation=name, **arguments)
+        alpha = table.facts["alpha"]
+        own = population_coefficients(
+            fit, working_correlation=name, alpha=alpha, groups="g", **arguments
+        )
+        shown = table.estimates.query("model == 'population-averaged'")["estimate"]
+        np.testing.assert_allclose(shown, own.to_frame()["estimate"], rtol=1e-12)
+        assert own.misfit is not None
+        assert table.misfit["largest"] == pytest.approx(float(own.misfit.draws[..., 0].mean()))
+        assert table.facts["method"] == own.how
+    fixed = compare_gee(fit, alpha=0.25)
+    assert fixed.facts["alpha"] == 0.25
+    assert fixed.facts["method"] == "projection, exchangeable, α = 0.25"
+
+
+@pytest.mark.parametrize("method", ["least_squares", "attenuation"])
+def test_other_methods(fit: xr.DataTree, method: str) -> None:
+    table = compare_gee(fit, method=method)
+    own = population_coefficients(fit, method).to_frame()["estimate"]
+    shown = table.estimates.query("model == 'population-averaged'")["estimate"]
+    np.testing.assert_allclose(shown, own, rtol=1e-12)
+
+
+def test_all_intervals_have_one_level(fit: xr.DataTree) -> None:
+    with rc_context({"stats.ci_prob": 0.7, "stats.ci_kind": "hdi"}):
+        table = compare_gee(fit)
+    assert table.facts["ci_prob"] == 0.7
+    explicit = compare_gee(fit, ci_prob=0.7, ci_kind="hdi")
+    pd.testing.assert_frame_equal(table.estimates, explicit.estimates)
+    assert table.facts["random_effects"] == explicit.facts["random_effects"]
+    assert "Intervals: 70 %" in repr(table)
+
+
+def test_the_fit_is_read_once(fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, designs = [], []
+    read, solve = Posterior.from_fit, gee_module.fit_gee_arrays
+    monkeypatch.setattr(compare.Posterior, "from_fit", lambda f: reads.append(f) or read(f))
+    monkeypatch.setattr(
+        gee_module, "fit_gee_arrays", lambda X, *a, **k: designs.append(X) or solve(X, *a, **k)
+    )
+    compare_gee(fit)
+    assert len(reads) == len(designs) == 1
+
+
+def test_the_order_of_the_rows_does_not_matter(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    one, other = (
+        compare_gee(make_fit("y ~ arm + x + (1 | g)", data))
+        for data in (frame, frame.sample(frac=1.0, random_state=8))
+    )
+    pd.testing.assert_frame_equal(one.to_frame(), other.to_frame(), rtol=1e-6, atol=1e-7)
+    assert one.words == other.words
+
+
+def test_words_and_facts_use_the_names_of_the_data(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    data = frame.assign(
+        sick=np.where(frame["y"] == 1, "yes", "no"), x=frame["x"].where(frame.index != 3)
+    )
+    fit = make_fit("sick['yes'] ~ arm + x + (1 | g)", data, missing="drop")
+    table = compare_gee(fit)
+    text = repr(table)
+    assert table.facts["rows_dropped"] == 1
+    assert table.facts["n_rows"] == 59
+    assert "1 row dropped for missing values ('x' 1)" in text.replace("\n", " ")
+    assert "the odds of sick = 'yes'" in " ".join(text.split())
+    assert "the student asks about one 'g'" in text
+    assert "can't both be exactly true" in " ".join(text.split())
+    assert "Standard deviation of 'Intercept' over 12 clusters of 'g'" in text
+    assert "clusters of 'g'" in table.words[-1]
+
+
+def test_without_covariates(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    table = compare_gee(make_fit("y ~ 1 + (1 | g)", frame))
+    assert table.terms == ["Intercept"]
+    assert not any("student" in words for words in table.words)
+
+
+def test_trials_and_several_factors(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    trials = compare_gee(make_fit("p(successes, trials) ~ x + (1 | g)", frame))
+    assert trials.facts["family"] == "binomial"
+    nested = make_fit("y ~ x + (1 | h/g)", frame)
+    for groups, clusters in (("h", 4), ("h:g", 12)):
+        table = compare_gee(nested, groups=groups)
+        assert (table.facts["groups"], table.facts["n_clusters"]) == (groups, clusters)
+        assert len(table.facts["random_effects"]) == 2
+
+
+def test_clusters_that_are_no_factor_of_the_model(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    """Herds that were kept in the fit: the GEE's clusters, the projection's too."""
+    fit = make_fit("y ~ x + (1 | g)", frame, extra=("h",))
+    table = compare_gee(fit, groups="h")
+    assert (table.facts["groups"], table.facts["n_clusters"]) == ("h", 4)
+    own = population_coefficients(
+        fit, working_correlation="exchangeable", alpha=table.facts["alpha"], groups="h"
+    )
+    shown = table.estimates.query("model == 'population-averaged'")["estimate"]
+    np.testing.assert_allclose(shown, own.to_frame()["estimate"], rtol=1e-12)
+
+
+def test_times_are_numbered_as_the_gee_numbers_them(frame: pd.DataFrame) -> None:
+    columns = [
+        frame["visit"],
+        frame["arm"],
+        frame["x"],
+        frame["r"].astype(pd.CategoricalDtype(["eve", "dan", "cat", "bob", "ann"], ordered=True)),
+    ]
+    for column in columns:
+        np.testing.assert_array_equal(numeric_time(column), time_as_numbers(column)[0])
+
+
+def test_the_example_agrees_with_its_gee() -> None:
+    table = compare_gee(pa.load_example())
+    assert table.agreement["distance"].abs().max() < 0.6
+    assert table.agreement["attenuation"].between(0.3, 0.5).all()
+    assert 0.4 < table.facts["alpha"] < 0.45
+    assert table.facts["concordant_share"] == pytest.approx(179 / 294)
+
+
+def test_errors(make_fit: MakeFit, fit: xr.DataTree, frame: pd.DataFrame) -> None:
+    with pytest.raises(EstimandError, match=r"no random effects.*\+ \(1 \| cluster\)"):
+        compare_gee(make_fit("y ~ x", frame))
+    with pytest.raises(SpecificationError, match=r"2 grouping factors.*groups='g'"):
+        compare_gee(make_fit("y ~ x + (1 | g) + (1 | r)", frame))
+    with pytest.raises(SpecificationError, match="groups='ward' isn't a column"):
+        compare_gee(fit, groups="ward")
+    with pytest.raises(SpecificationError, match="time='week' isn't a column"):
+        compare_gee(fit, working_correlation="ar1", time="week")
+    with pytest.raises(SpecificationError, match="method='hedeker' is unknown"):
+        compare_gee(fit, method="hedeker")  # ty: ignore[invalid-argument-type]
+    with pytest.raises(SpecificationError, match="'unstructured' is unknown"):
+        compare_gee(fit, working_correlation="unstructured")  # ty: ignore[invalid-argument-type]
+    with pytest.raises(SpecificationError, match="ci_prob=95"):
+        compare_gee(fit, ci_prob=95)
+    with pytest.raises(EstimandError, match="the logit link has no closed form"):
+        compare_gee(fit, method="exact")
+    with pytest.raises(SpecificationError, match="isn't a fit made by popavg"):
+        compare_gee(frame)  # ty: ignore[invalid-argument-type]
+    separated = frame.assign(y=(frame["x"] > 0).astype(int))
+    with pytest.raises(SeparationError):
+        compare_gee(make_fit("y ~ x + (1 | g)", separated))
