@@ -105,9 +105,11 @@ class Comparison:
     def __repr__(self) -> str:
         from popavg.posterior_tools.comparison_text import render_text
 
-        return render_text(self)
+        shown: Any = self  # type checkers see this module under two names
+        return render_text(shown)
 
     def _repr_html_(self) -> str:
         from popavg.posterior_tools.comparison_html import render_html
 
-        return render_html(self)
+        shown: Any = self  # type checkers see this module under two names
+        return render_html(shown)

@@ -11,6 +11,7 @@ def test_draws_are_counted_up_to_the_first_that_is_missing() -> None:
     nan = np.nan
     logp = np.array([[1.0, 2.0, 3.0], [1.0, nan, nan], [nan, nan, nan], [1.0, 2.0, nan]])
     assert whole_draws(logp).tolist() == [3, 1, 0, 2]
+    assert whole_draws(np.empty((2, 0))).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

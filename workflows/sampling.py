@@ -136,5 +136,5 @@ def whole_draws(logp: NDArray[np.float64]) -> NDArray[np.intp]:
     -------
     numpy.ndarray of int, shape (chains,)
     """
-    absent = ~np.isfinite(logp)
-    return np.where(absent.any(axis=1), absent.argmax(axis=1), logp.shape[1])
+    beyond = np.ones((len(logp), 1), dtype=bool)
+    return np.hstack([~np.isfinite(logp), beyond]).argmax(axis=1)
