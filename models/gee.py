@@ -12,9 +12,11 @@ from popavg.errors import DataError, SpecificationError
 from popavg.families import Family
 from popavg.formula import Formula
 from popavg.frames import MissingPolicy
+from popavg.grouping import outermost
 from popavg.links import Link, get_link
 from popavg.models.estimating_equations import fit_gee_arrays
 from popavg.models.gee_result import GEEResult
+from popavg.posterior_tools.times import numeric_time, time_levels
 
 __all__ = ["GEEResult", "fit_gee_arrays", "gee", "gee_from_design", "time_as_numbers"]
 
@@ -157,7 +159,7 @@ def gee_from_design(
     >>> gee_from_design(design, link=link, family=family).groups
     'patient'
     """
-    name = _outermost(design) if groups is None else groups
+    name = outermost(design.matrices.groups) if groups is None else groups
     times, note = (None, "") if time is None else time_as_numbers(_column(design, time, "time"))
     return fit_gee_arrays(
         design.matrices.X,
@@ -189,20 +191,6 @@ def _dates_to_days(data: pd.DataFrame, time: str | None) -> pd.DataFrame:
     if pd.api.types.is_timedelta64_dtype(column):
         return data.assign(**{str(time): column / pd.Timedelta(days=1)})
     return data
-
-
-def _outermost(design: Design) -> str:
-    """The grouping factor in which all others are nested."""
-    factors = design.matrices.groups
-    for outer in factors:
-        pairs = [np.unique(np.column_stack([g.index, outer.index]), axis=0) for g in factors]
-        if all(len(p) == len(g.levels) for p, g in zip(pairs, factors, strict=True)):
-            return outer.name
-    raise SpecificationError(
-        "groups=None, but no grouping factor of the formula holds all others",
-        listing(group.name for group in factors) or "a column of the data",
-        "name the clusters with groups=",
-    )
 
 
 def _labels(design: Design, name: str) -> NDArray[np.generic]:
@@ -258,19 +246,12 @@ def time_as_numbers(column: pd.Series) -> tuple[Floats, str]:
     >>> time_as_numbers(pd.Series(["b", "a"], name="visit"))
     (array([1., 0.]), "the levels of 'visit' were numbered in this order: 'a', 'b'")
     """
-    if column.isna().any() or pd.api.types.is_bool_dtype(column):
-        raise DataError(
-            f"the time {column.name!r} holds booleans or missing values",
-            "numbers, dates, or ordered categories",
-        )
     if pd.api.types.is_datetime64_any_dtype(column):
         column = column - column.min()
     if pd.api.types.is_timedelta64_dtype(column):
-        return (column / pd.Timedelta(days=1)).to_numpy(dtype=np.float64), ""
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        if pd.api.types.is_numeric_dtype(column):
-            return column.to_numpy(dtype=np.float64), ""
-        column = column.astype(str).astype("category")
-    order = listing(column.cat.categories)
-    codes = column.cat.codes.to_numpy(dtype=np.float64)
-    return codes, f"the levels of {column.name!r} were numbered in this order: {order}"
+        column = column / pd.Timedelta(days=1)
+    numbers = numeric_time(column)
+    if pd.api.types.is_numeric_dtype(column):
+        return numbers, ""
+    order = listing(time_levels(column))
+    return numbers, f"the levels of {column.name!r} were numbered in this order: {order}"

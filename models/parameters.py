@@ -9,6 +9,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike, NDArray
 from pymc.logprob.transforms import Transform
+from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from popavg.priors import Prior
@@ -33,15 +34,15 @@ class Scaled(Transform):
     def __init__(self, scale: ArrayLike) -> None:
         self.scale = np.asarray(scale, dtype=np.float64)
 
-    def forward(self, value: TensorVariable, *inputs: TensorVariable) -> TensorVariable:
+    def forward(self, value: TensorVariable, *inputs: Variable) -> TensorVariable:
         """What is sampled, from the parameter."""
         return value * self.scale
 
-    def backward(self, value: TensorVariable, *inputs: TensorVariable) -> TensorVariable:
+    def backward(self, value: TensorVariable, *inputs: Variable) -> TensorVariable:
         """The parameter, from what is sampled."""
         return value / self.scale
 
-    def log_jac_det(self, value: TensorVariable, *inputs: TensorVariable) -> TensorVariable:
+    def log_jac_det(self, value: TensorVariable, *inputs: Variable) -> TensorVariable:
         """Logarithm of the derivative of `backward`."""
         return pt.zeros_like(value) - np.log(self.scale)
 

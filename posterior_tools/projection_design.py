@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from popavg._checks import check_choice, listing
 from popavg.design import DesignMatrices
 from popavg.errors import DataError, SpecificationError
+from popavg.grouping import outermost
 from popavg.posterior_tools.draws import Posterior
+from popavg.posterior_tools.times import numeric_time, time_levels
 from popavg.posterior_tools.unique_rows import distinct_rows
 from popavg.posterior_tools.working_correlation import (
     WORKING_CORRELATIONS,
@@ -22,7 +23,7 @@ from popavg.posterior_tools.working_correlation import (
     make_working_correlation,
 )
 
-__all__ = ["ProjectionDesign", "WorkingStructure", "numeric_time"]
+__all__ = ["ProjectionDesign", "WorkingStructure"]
 
 Floats = NDArray[np.float64]
 
@@ -118,52 +119,6 @@ class ProjectionDesign:
         return np.bincount(self.rows, self.weights, self.matrices.n_rows)
 
 
-def numeric_time(column: pd.Series, levels: Sequence[object] | None = None) -> Floats:
-    """Times as numbers: categories and text by the number of their level.
-
-    Parameters
-    ----------
-    column : pandas.Series
-        Numbers, text or categories.
-    levels : sequence, optional
-        Levels of text or categories in order, by default the column's own (text: alphabetical).
-
-    Returns
-    -------
-    numpy.ndarray of float, shape (rows,)
-
-    Raises
-    ------
-    DataError
-        Booleans, missing values, or a level that isn't among ``levels``.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from popavg.posterior_tools.projection_design import numeric_time
-    >>> numeric_time(pd.Series(["week 2", "week 1"])).tolist()
-    [1.0, 0.0]
-    """
-    if column.isna().any() or pd.api.types.is_bool_dtype(column):
-        raise DataError(
-            f"the time {column.name!r} holds booleans or missing values",
-            "numbers, text or ordered categories",
-        )
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(dtype=float)
-    order = [str(level) for level in (_levels(column) if levels is None else levels)]
-    codes = pd.Index(order).get_indexer(pd.Index(column.astype(str)))
-    if (codes < 0).any():
-        unknown = sorted(set(column.astype(str)) - set(order))
-        raise DataError(f"the time {column.name!r} has {listing(unknown)}", listing(order))
-    return codes.astype(float)
-
-
-def _levels(column: pd.Series) -> list[object]:
-    categorical = isinstance(column.dtype, pd.CategoricalDtype)
-    return list(column.cat.categories) if categorical else sorted(set(column.astype(str)))
-
-
 def _rows(
     posterior: Posterior, design: pd.DataFrame | Literal["observed"]
 ) -> tuple[pd.DataFrame, DesignMatrices, str]:
@@ -243,20 +198,14 @@ def _times(posterior: Posterior, frame: pd.DataFrame, name: str | None) -> Float
             f"fit with keep=[{name!r}] to keep it in the fit",
         )
     known = posterior.design.frame
-    return numeric_time(frame[name], _levels(known[name]) if name in known else None)
+    return numeric_time(frame[name], time_levels(known[name]) if name in known else None)
 
 
 def _clusters(
     posterior: Posterior, frame: pd.DataFrame, groups: str | None, *, observed: bool
 ) -> NDArray[np.intp]:
     factors = posterior.specification.group_names
-    if groups is None and len(factors) != 1:
-        raise SpecificationError(
-            f"the model has {len(factors)} grouping factors",
-            listing(factors),
-            "say which of them are the clusters of the working correlation: groups=…",
-        )
-    name = factors[0] if groups is None else groups
+    name = outermost(posterior.design.matrices.groups) if groups is None else groups
     if name not in factors:
         return _labels(frame, (name,), name)
     if observed:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from popavg._checks import check_choice, listing
-from popavg.errors import EstimandError, SpecificationError
+from popavg._checks import check_choice
+from popavg.errors import EstimandError
+from popavg.grouping import outermost
 from popavg.models.gee import gee_from_design
 from popavg.models.gee_result import GEEResult
 from popavg.models.glm_reference import fit_glm_reference
@@ -109,13 +110,8 @@ def _cluster(posterior: Posterior, groups: str | None) -> int:
             "a model with a grouping term",
             "fit with '+ (1 | cluster)'",
         )
-    if groups is None and len(names) > 1:
-        raise SpecificationError(
-            f"the model has {len(names)} grouping factors, a GEE has one",
-            listing(names),
-            f"say which, for instance groups={names[0]!r}",
-        )
-    return names.index(groups) if groups in names else 0
+    name = outermost(posterior.design.matrices.groups) if groups is None else groups
+    return names.index(name) if name in names else 0
 
 
 def _population(

@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from popavg._checks import listing
-from popavg.errors import DataError, FormulaError
+from popavg.errors import DataError, FormulaError, SpecificationError
 from popavg.fixed_effects import FixedEffects
 from popavg.formula import GroupTerm
 from popavg.labels import labels, positions
 
-__all__ = ["GroupDesign", "Grouping"]
+__all__ = ["GroupDesign", "Grouping", "outermost"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,3 +129,33 @@ def _joined(factor: tuple[str, ...], frame: pd.DataFrame) -> pd.Series:
     """The cluster's label of every row: the labels of its columns, joined by ':'."""
     columns = [labels(frame[name]) for name in factor]
     return pd.Series([":".join(parts) for parts in zip(*columns, strict=True)], dtype=object)
+
+
+def outermost(groups: Sequence[GroupDesign]) -> str:
+    """The grouping factor in which all others are nested: the clusters of a GEE.
+
+    Parameters
+    ----------
+    groups : sequence of GroupDesign
+        The grouping factors of one design.
+
+    Returns
+    -------
+    str
+        Its name.
+
+    Raises
+    ------
+    SpecificationError
+        There is none: no factor at all, or crossed ones.
+    """
+    for outer in groups:
+        pairs = [np.unique(np.column_stack([g.index, outer.index]), axis=0) for g in groups]
+        if all(len(p) == len(g.levels) for p, g in zip(pairs, groups, strict=True)):
+            return outer.name
+    raise SpecificationError(
+        f"the formula has {len(groups)} grouping factors"
+        + (", none of which holds all others" if groups else ""),
+        listing(group.name for group in groups) or "a column of the data",
+        "name the clusters with groups=",
+    )
