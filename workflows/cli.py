@@ -41,10 +41,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results in
 Draws = Annotated[int, typer.Option(help="Draws of every chain.")]
 Tune = Annotated[int, typer.Option(help="Tuning steps of every chain.")]
 Chains = Annotated[int, typer.Option(help="Chains.")]
-Cores = Annotated[int | None, typer.Option(help="Processor cores; all by default.")]
+Cores = Annotated[int | None, typer.Option(help="Chains drawn at the same time; all by default.")]
 Seed = Annotated[int | None, typer.Option(help="Seed: same seed, same draws.")]
 CiProb = Annotated[float | None, typer.Option(help="Level of all intervals; 0.89 by default.")]
 Trace = Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")]
+Parametrization = Annotated[
+    str, typer.Option(help="Of the random effects: noncentered or centered.")
+]
+TargetAccept = Annotated[float, typer.Option(help="Of the sampler; higher is more careful.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither priors nor progress.")]
 
 
@@ -80,6 +84,8 @@ def compare(  # noqa: PLR0917 (typer reads a signature)
     chains: Chains = 4,
     cores: Cores = None,
     seed: Seed = None,
+    parametrization: Parametrization = "noncentered",
+    target_accept: TargetAccept = 0.8,
     ci_prob: CiProb = None,
     quiet: Quiet = False,
     traceback: Trace = False,
@@ -90,7 +96,8 @@ def compare(  # noqa: PLR0917 (typer reads a signature)
 
     get_link(link)
     sampler = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
-    fit_options = {"missing": missing, "progress": not quiet, **sampler}
+    how = {"parametrization": parametrization, "target_accept": target_accept}
+    fit_options = {"missing": missing, "progress": not quiet, **sampler, **how}
     gee_options = {
         "working_correlation": working_correlation,
         "groups": groups,
