@@ -3,7 +3,7 @@
 Prints, for the default priors and for priors four times as wide, z = (posterior mean - ML estimate)
 / posterior SD: of the clusters' standard deviation, and the largest absolute one of the conditional
 and of the population-averaged (least-squares) coefficients. A star: the fit warned. The ML
-estimates come from ``tests/reference/exact_ml.json`` (a dense quadrature, independent of this package).
+estimates come from ``tests/reference/exact_ml.json``: a dense quadrature, independent of popavg.
 
     python benchmarks/posterior_against_ml.py [DATASET ...]
 """

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 class GEEResult:
     """A fitted GEE.
 
-    Parameters
+    Attributes
     ----------
     terms : tuple of str
         Columns of the design.

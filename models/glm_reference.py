@@ -35,7 +35,7 @@ _RANK_TOLERANCE = 1e-10
 class GLMReference:
     """A generalised linear model's maximum-likelihood fit, clusters ignored.
 
-    Parameters
+    Attributes
     ----------
     terms : tuple of str
         Columns of the design.

@@ -43,6 +43,13 @@ class Comparison:
         Formula, link, response, rows, clusters, working correlation, α, level.
     words : tuple of str
         What the numbers mean, in plain words with the data's own names.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> comparison = pa.compare_gee(pa.load_example())
+    >>> comparison.terms[2], comparison.facts["n_clusters"]
+    ('time', 294)
     """
 
     estimates: pd.DataFrame

@@ -77,8 +77,10 @@ def crossings(
 
     Returns
     -------
-    conditional, population : tuple of (Crossing or None), one for each panel
-        At the posterior means of β and β̃.
+    conditional : tuple of (Crossing or None)
+        One for each panel, at the posterior mean of β.
+    population : tuple of (Crossing or None)
+        One for each panel, at the posterior mean of β̃.
     """
     marginal = population_coefficients(fit).draws.to_numpy().mean(axis=(0, 1))
     return (

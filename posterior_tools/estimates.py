@@ -121,7 +121,12 @@ class Estimates:
         return xr.DataTree.from_dict({"posterior": data.assign_attrs(attributes)})
 
     def plot(self, **kwargs: Any) -> Any:
-        """Forest plot of the estimands on arviz-plots; keywords go to ``plot_forest``.
+        """Forest plot of the estimands on arviz-plots.
+
+        Parameters
+        ----------
+        **kwargs
+            For ``arviz_plots.plot_forest``: ``backend``, ``figure_kwargs`` and so on.
 
         Returns
         -------

@@ -96,8 +96,10 @@ def marginal_logs(eta: ArrayLike, sd: ArrayLike, link: str | Link) -> tuple[Floa
 
     Returns
     -------
-    log_mean, log_complement : ndarray
+    log_mean : ndarray
         In the broadcast shape of ``eta`` and ``sd``; NumPy scalars where both are scalars.
+    log_complement : ndarray
+        Likewise.
 
     Raises
     ------

@@ -237,8 +237,10 @@ def integrate(name: str, eta: Floats, sd: Floats) -> tuple[Floats, Floats]:
 
     Returns
     -------
-    log_mean, log_complement : ndarray
+    log_mean : ndarray
         In the shape of ``eta``.
+    log_complement : ndarray
+        Likewise.
 
     Notes
     -----

@@ -169,7 +169,7 @@ class Independence:
 class Exchangeable:
     """R_jk = alpha for every two rows of a cluster.
 
-    Parameters
+    Attributes
     ----------
     alpha : float
         The correlation, in (-1/(largest cluster - 1), 1).
@@ -231,7 +231,7 @@ class Exchangeable:
 class AR1:
     """R_jk = alpha ** |t_j - t_k|: the correlation decays with the time between two rows.
 
-    Parameters
+    Attributes
     ----------
     alpha : float
         The correlation of rows one unit of time apart, in (-1, 1); not negative unless every

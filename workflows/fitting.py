@@ -76,8 +76,12 @@ def fit(
     link : str or Link, optional
         ``logit``, ``probit``, ``cloglog``, ``log`` or ``identity``; needed with a formula, there
         is no default.
-    priors, parametrization, missing
-        As in :func:`popavg.models.glmm`.
+    priors : mapping of str to Prior, optional
+        Priors by parameter in place of the defaults, see :func:`popavg.models.glmm`.
+    parametrization : {"noncentered", "centered"}
+        What is sampled for the random effects; centred is faster where clusters are large.
+    missing : {"error", "drop"}
+        What to do with rows that have missing values in a used column.
     keep : sequence of str
         Columns to keep in the fit beside those of the formula, such as the visit for an AR(1)
         working correlation.
@@ -102,18 +106,18 @@ def fit(
         ``sample_stats``, ``constant_data``, ``observed_data``, ``training_data`` and those asked
         for; the specification is in ``attrs["popavg"]``.
 
-    Warns
-    -----
-    FitWarning
-        R-hat, effective sample size, divergences or tree depth say that the draws shouldn't be
-        used yet, and what to do; or sampling was interrupted.
-
     Raises
     ------
     FormulaError, DataError, SpecificationError
         See :func:`popavg.models.glmm`.
     ConvergenceError
         Sampling was stopped before every chain had a draw.
+
+    Warns
+    -----
+    FitWarning
+        R-hat, effective sample size, divergences or tree depth say that the draws shouldn't be
+        used yet, and what to do; or sampling was interrupted.
 
     Examples
     --------

@@ -56,6 +56,11 @@ class Link(ABC):
     def link(self, mean: ArrayLike) -> Floats:
         """Linear predictor g(mean); infinite at the ends of the range.
 
+        Parameters
+        ----------
+        mean : array_like
+            Means, in the range of the link.
+
         Raises
         ------
         DataError
@@ -64,11 +69,22 @@ class Link(ABC):
 
     @abstractmethod
     def inverse(self, eta: ArrayLike) -> Floats:
-        """Mean g^-1(eta)."""
+        """Mean g^-1(eta).
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
+        """
 
     @abstractmethod
     def complement(self, eta: ArrayLike) -> Floats:
         """One minus the mean, with full relative accuracy where it is small.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
 
         Raises
         ------
@@ -78,11 +94,22 @@ class Link(ABC):
 
     @abstractmethod
     def log_inverse(self, eta: ArrayLike) -> Floats:
-        """Logarithm of the mean."""
+        """Logarithm of the mean.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
+        """
 
     @abstractmethod
     def log_complement(self, eta: ArrayLike) -> Floats:
         """Logarithm of one minus the mean.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
 
         Raises
         ------
@@ -92,22 +119,56 @@ class Link(ABC):
 
     @abstractmethod
     def log_derivative(self, eta: ArrayLike) -> Floats:
-        """Logarithm of the derivative of the mean with respect to eta."""
+        """Logarithm of the derivative of the mean with respect to eta.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
+        """
 
     @abstractmethod
     def second_derivative(self, eta: ArrayLike) -> Floats:
-        """Second derivative of the mean with respect to eta."""
+        """Second derivative of the mean with respect to eta.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
+        """
 
     @abstractmethod
     def link_from_logs(self, log_mean: ArrayLike, log_complement: ArrayLike) -> Floats:
-        """Linear predictor g(mean) from log(mean) and log(1 - mean): accurate in both tails."""
+        """Linear predictor g(mean) from log(mean) and log(1 - mean): accurate in both tails.
+
+        Parameters
+        ----------
+        log_mean : array_like
+            Logarithms of the mean.
+        log_complement : array_like
+            Logarithms of one minus the mean.
+        """
 
     @abstractmethod
     def marginal_predictor(self, eta: ArrayLike, variance: ArrayLike) -> Floats | None:
-        """The eta~ of E g^-1(eta + N(0, variance)) = g^-1(eta~), or None without a closed form."""
+        """The eta~ of E g^-1(eta + N(0, variance)) = g^-1(eta~), or None without a closed form.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
+        variance : array_like
+            Variances of the normal random effect, link scale.
+        """
 
     def derivative(self, eta: ArrayLike) -> Floats:
-        """Derivative of the mean with respect to eta."""
+        """Derivative of the mean with respect to eta.
+
+        Parameters
+        ----------
+        eta : array_like
+            Linear predictors.
+        """
         return np.exp(self.log_derivative(eta))
 
     def _no_complement(self) -> SpecificationError:

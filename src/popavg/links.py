@@ -142,6 +142,7 @@ def get_link(link: str | Link) -> Link:
     Returns
     -------
     Link
+        The link's only instance.
 
     Raises
     ------
