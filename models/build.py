@@ -69,7 +69,7 @@ def build_model(
     ['y']
     """
     check_choice("parametrization", parametrization, ("noncentered", "centered"))
-    resolved = resolve_priors(design, family, priors)
+    resolved = resolve_priors(design, family, link, priors)
     matrices = design.matrices
     coords: dict[str, object] = {"term": matrices.terms, "obs": np.arange(matrices.n_rows)}
     for group in matrices.groups:
@@ -81,10 +81,11 @@ def build_model(
         sigma = prior_scalar("sigma", resolved["sigma"]) if family.has_scale else None
         observe(design, predictor, link=link, family=family, sigma=sigma)
     internal = tuple(name for name in model.named_vars if name.startswith("_"))
-    note_record(
-        model,
-        ModelRecord(design, link, family, resolved, parametrization, predictor, internal),
+    built = tuple(model.named_vars)
+    record = ModelRecord(
+        design, link, family, resolved, parametrization, predictor, internal, built
     )
+    note_record(model, record)
     return model
 
 

@@ -15,6 +15,7 @@ from popavg._checks import listing, suggestion
 from popavg.design import Design, DesignMatrices, GroupDesign
 from popavg.errors import DataError, SpecificationError
 from popavg.families import Family
+from popavg.links import Link, get_link
 from popavg.priors import Prior, as_prior
 
 __all__ = ["check_prior", "correlation_name", "default_priors", "resolve_priors", "sd_names"]
@@ -27,7 +28,7 @@ _NOT_A_PRIOR = ("DiracDelta", "Flat", "HalfFlat")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def default_priors(design: Design, family: Family) -> dict[str, Prior]:
+def default_priors(design: Design, family: Family, link: Link) -> dict[str, Prior]:
     """The weakly informative priors of a model, by parameter.
 
     Parameters
@@ -35,8 +36,11 @@ def default_priors(design: Design, family: Family) -> dict[str, Prior]:
     design : popavg.design.Design
         Terms, columns, response, groups.
     family : popavg.families.Family
-        Sets location and scale: 0 and 1 for probabilities, log mean and 1 for counts, mean and
-        standard deviation of the response for a Gaussian.
+        Sets location and scale: log mean and 1 for counts, mean and standard deviation of the
+        response for a Gaussian, location 0 for probabilities.
+    link : popavg.links.Link
+        Sets the scale for probabilities: 1 for the logit, and for the others what is as wide in
+        probability: the ratio of their tolerance distribution's standard deviation to the logit's.
 
     Returns
     -------
@@ -69,13 +73,16 @@ def default_priors(design: Design, family: Family) -> dict[str, Prior]:
     >>> import popavg as pa
     >>> from popavg.design import Design, family_of
     >>> data, formula = pa.load_dataset("ohio"), "resp ~ age + (1 | id)"
-    >>> family = family_of(formula, pa.get_link("logit"))
-    >>> priors = default_priors(Design.build(formula, data, family=family), family)
-    >>> print(priors["sd_id"])
+    >>> for name in ("logit", "probit"):
+    ...     link = pa.get_link(name)
+    ...     family = family_of(formula, link)
+    ...     design = Design.build(formula, data, family=family)
+    ...     print(default_priors(design, family, link)["sd_id"])
     HalfStudentT(nu=3, sigma=2.5)
+    HalfStudentT(nu=3, sigma=1.378)
     """
     matrices = design.matrices
-    location, scale = _location_scale(design, family)
+    location, scale = _location_scale(design, family, link)
     priors: dict[str, Prior] = {}
     for term, column in zip(matrices.terms, matrices.X.T, strict=True):
         if term == _INTERCEPT:
@@ -90,7 +97,7 @@ def default_priors(design: Design, family: Family) -> dict[str, Prior]:
 
 
 def resolve_priors(
-    design: Design, family: Family, user: Mapping[str, object] | None = None
+    design: Design, family: Family, link: Link, user: Mapping[str, object] | None = None
 ) -> dict[str, Prior]:
     """Every parameter's prior: the user's where given and fitting, else the default.
 
@@ -99,7 +106,9 @@ def resolve_priors(
     design : popavg.design.Design
         Terms and groups, which give the parameters their names.
     family : popavg.families.Family
-        Sets the defaults.
+        Sets the defaults, with the link.
+    link : popavg.links.Link
+        The link.
     user : mapping of str to Prior, optional
         Priors by name; ``"beta"`` stands for all slopes, ``"sd_<group>"`` for all effects of a
         group; a name of one parameter goes before these.
@@ -120,13 +129,14 @@ def resolve_priors(
     >>> import popavg as pa
     >>> from popavg.design import Design, family_of
     >>> data, formula = pa.load_dataset("ohio"), "resp ~ age + (1 | id)"
-    >>> family = family_of(formula, pa.get_link("logit"))
-    >>> design = Design.build(formula, data, family=family)
-    >>> priors = resolve_priors(design, family, {"sd_id": pa.Prior("Exponential", lam=1)})
+    >>> link = pa.get_link("logit")
+    >>> design = Design.build(formula, data, family=family_of(formula, link))
+    >>> own = {"sd_id": pa.Prior("Exponential", lam=1)}
+    >>> priors = resolve_priors(design, family_of(formula, link), link, own)
     >>> print(priors["sd_id"], priors["Intercept"])
     Exponential(lam=1) StudentT(nu=3, mu=0, sigma=2.5)
     """
-    priors = default_priors(design, family)
+    priors = default_priors(design, family, link)
     targets = _targets(design.matrices, list(priors))
     given = {} if user is None else user
     for name in given:
@@ -201,13 +211,14 @@ def check_prior(parameter: str, prior: Prior, support: str) -> None:
         raise SpecificationError(f"the prior {prior} of {parameter!r} is {found}", allowed)
 
 
-def _location_scale(design: Design, family: Family) -> tuple[float, float]:
+def _location_scale(design: Design, family: Family, link: Link) -> tuple[float, float]:
     y, offset = design.response.y, design.matrices.offset
     if family.name == "gaussian":
         return _gaussian_location_scale(y - offset, design.response.name)
     if family.name == "poisson":
         return float(np.log(y.sum()) - np.log(np.exp(offset).sum())), 1.0
-    return 0.0 - float(offset.mean()), 1.0
+    scale = link.tolerance_sd / get_link("logit").tolerance_sd if link.is_probability else 1.0
+    return 0.0 - float(offset.mean()), scale
 
 
 def _gaussian_location_scale(values: NDArray[np.float64], name: str) -> tuple[float, float]:

@@ -6,15 +6,15 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.tools.sm_exceptions import IterationLimitWarning
 
 from popavg._checks import check_choice
-from popavg.errors import ConvergenceError, DataError, SpecificationError
+from popavg.errors import ConvergenceError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.models._gee_checks import check_time, cluster_codes
 from popavg.models.gee_result import GEEResult
 from popavg.models.glm_reference import fit_glm_reference, orthonormal_basis
 from popavg.models.statsmodels_adapters import StatsmodelsLink, statsmodels_family
@@ -26,6 +26,11 @@ __all__ = ["GeepackGEE", "fit_gee_arrays"]
 Floats = NDArray[np.float64]
 _STEPS = 4
 _FEW_CLUSTERS = 40
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+_REMEDY = (
+    "use working_correlation='independence', hold the correlation with alpha=, or look for"
+    " covariates with extreme values"
+)
 
 
 class GeepackGEE(GEE):
@@ -171,7 +176,9 @@ def fit_gee_arrays(
     maxiter : int
         Most updates of the coefficients.
     tol : float
-        Largest last change, in (model-based) standard errors, at convergence.
+        Largest last change, in (model-based) standard errors, at convergence. A change that is
+        rounding compared with the coefficients is none: where the fit is exact, phi and with it
+        the standard errors are next to 0.
 
     Returns
     -------
@@ -211,8 +218,8 @@ def fit_gee_arrays(
     0.333333
     """
     check_choice("working_correlation", working_correlation, WORKING_CORRELATIONS)
-    codes = _cluster_codes(groups, groups_name)
-    when = _check_time(time, codes, groups, groups_name) if working_correlation == "ar1" else None
+    codes = cluster_codes(groups, groups_name)
+    when = check_time(time, codes, groups, groups_name) if working_correlation == "ar1" else None
     layout = ClusterLayout.build(codes, time=when)
     structure = make_structure(working_correlation, layout, alpha)
     basis, transform = orthonormal_basis(X, terms)
@@ -243,48 +250,6 @@ def fit_gee_arrays(
     )
 
 
-def _cluster_codes(groups: ArrayLike, name: str) -> NDArray[np.intp]:
-    codes = np.asarray(pd.Categorical(np.asarray(groups)).codes, dtype=np.intp)
-    n_clusters = len(np.unique(codes))
-    if (codes < 0).any():
-        raise DataError(f"the clusters' column {name!r} has missing values", "a label in each row")
-    if n_clusters < 2:
-        raise DataError(
-            f"there is one cluster in {name!r}",
-            "at least two clusters: robust standard errors compare clusters",
-            "name the column of the clusters with groups=",
-        )
-    if n_clusters == len(codes):
-        raise DataError(
-            f"every row is a cluster of its own in {name!r}",
-            "clusters with several rows",
-            "name the column of the clusters with groups=, or fit a GLM",
-        )
-    return codes
-
-
-def _check_time(
-    time: Floats | None, codes: NDArray[np.intp], groups: ArrayLike, name: str
-) -> Floats:
-    if time is None:
-        raise SpecificationError(
-            "working_correlation='ar1' without a time",
-            "the column that orders the rows of a cluster",
-            "say time='visit'",
-        )
-    twice = pd.DataFrame({"cluster": codes, "time": time}).duplicated().to_numpy()
-    if twice.any():
-        row = int(np.argmax(twice))
-        raise DataError(
-            f"the cluster {str(np.asarray(groups)[row])!r} of {name!r} has two rows at time"
-            f" {time[row]:g} ({int(twice.sum())} such rows in all)",
-            "one row for each cluster and time",
-            "name a time that tells the rows of a cluster apart, or use"
-            " working_correlation='exchangeable'",
-        )
-    return time
-
-
 def _model(
     y: Floats,
     basis: Floats,
@@ -312,7 +277,10 @@ def _model(
 def _iterate(
     model: GeepackGEE, start: Floats, maxiter: int, tol: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Update until the last change is below ``tol`` standard errors."""
+    """Update until the last change is below ``tol`` standard errors, or mere rounding.
+
+    The basis is orthonormal: a step's length is the root mean square of the predictors' change.
+    """
     change = np.inf
     for done in range(0, maxiter, _STEPS):
         steps = min(_STEPS, maxiter - done)
@@ -327,6 +295,9 @@ def _iterate(
         if not (np.isfinite(params).all() and np.isfinite(fitted.cov_robust).all()):
             raise _diverged(done + steps)
         step = params - before
+        rounding = _ROUNDING * (np.linalg.norm(params) + np.abs(model.prior_offset).max())
+        if np.linalg.norm(step) <= rounding:
+            return params, fitted.cov_robust, fitted.cov_naive
         change = float(np.sqrt(step @ np.linalg.solve(fitted.cov_naive, step)))
         if change <= tol:
             return params, fitted.cov_robust, fitted.cov_naive
@@ -334,16 +305,14 @@ def _iterate(
     raise ConvergenceError(
         f"the GEE didn't converge in {maxiter} updates: the last one still changed the"
         f" coefficients by {change:.2g} standard errors",
-        remedy="use working_correlation='independence', hold the correlation with alpha=, or look"
-        " for covariates with extreme values",
+        remedy=_REMEDY,
     )
 
 
 def _diverged(done: int) -> ConvergenceError:
     return ConvergenceError(
         f"the GEE diverged after {done} updates: fitted means left the range of the response",
-        remedy="use working_correlation='independence', hold the correlation with alpha=, or look"
-        " for covariates with extreme values",
+        remedy=_REMEDY,
     )
 
 

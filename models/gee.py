@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from popavg._checks import listing
 from popavg.design import Design, family_of
-from popavg.errors import DataError, SpecificationError
+from popavg.errors import SpecificationError
 from popavg.families import Family
 from popavg.formula import Formula
 from popavg.frames import MissingPolicy
-from popavg.grouping import outermost
+from popavg.grouping import check_labels, outermost
 from popavg.links import Link, get_link
 from popavg.models.estimating_equations import fit_gee_arrays
 from popavg.models.gee_result import GEEResult
@@ -198,13 +198,7 @@ def _labels(design: Design, name: str) -> NDArray[np.generic]:
         if group.name == name:
             return group.index
     column = _column(design, name, "groups")
-    if pd.api.types.is_float_dtype(column) and (column != np.rint(column)).any():
-        raise DataError(
-            f"groups={name!r} holds fractional numbers such as {column[column % 1 != 0].iloc[0]:g}:"
-            " a measurement, not a label of clusters",
-            "a column of whole numbers, text or categories",
-            f"name the clusters' column, or convert labels with data[{name!r}].astype(str)",
-        )
+    check_labels(column, "groups=")
     return column.to_numpy()
 
 
@@ -213,7 +207,7 @@ def _column(design: Design, name: str, argument: str) -> pd.Series:
         raise SpecificationError(
             f"{argument}={name!r} isn't a column that the design kept",
             listing(design.frame.columns),
-            "use popavg.gee, which takes any column of the data",
+            f"fit with keep=[{name!r}], or use popavg.gee, which takes any column of the data",
         )
     return design.frame[name]
 

@@ -55,7 +55,7 @@ def observe(
     Probabilities never pass through p: log p and log(1 − p) are functions of η, so that the
     density and its gradient are right where p rounds to 0 or 1. For the symmetric links one
     evaluation gives both, ``log p(y) = log g⁻¹((2y − 1) η)``; that and the missing checks of a
-    Bernoulli's parameter make sampling a third faster than :class:`pymc.Bernoulli`.
+    Bernoulli's parameter make an evaluation cheaper than that of :class:`pymc.Bernoulli`.
 
     In predictive draws of counts a log mean above 43 is taken as 43: larger counts don't fit a
     64-bit integer. The density has no such limit.

@@ -72,7 +72,7 @@ def add_random_effects(
     correlation of effect i with effect j < i given the effects before j (counted from 0) is
     2 Beta(a, a) − 1, a = η + (K − 2 − j)/2. The Cholesky factor of the correlation matrix follows
     row by row from them. All of it is written element by element: matrix products, which numba
-    takes half a minute to compile, aren't needed.
+    takes long to compile, aren't needed.
     """
     name = group.name
     sd = prior_vector(f"sd_{name}", [priors[key] for key in sd_names(group)], dims=f"effect_{name}")

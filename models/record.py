@@ -13,7 +13,7 @@ from popavg.families import Family
 from popavg.links import Link
 from popavg.priors import Prior
 
-__all__ = ["ModelRecord", "model_record", "note_record"]
+__all__ = ["ModelRecord", "additions", "model_record", "note_record"]
 
 _ATTRIBUTE = "popavg"
 
@@ -38,6 +38,8 @@ class ModelRecord:
         The linear predictor, for those who add to the model.
     internal : tuple of str
         Variables that exist for the sampler's sake and aren't results.
+    built : tuple of str
+        All variables that the builder made; others are the user's.
     """
 
     design: Design
@@ -47,6 +49,7 @@ class ModelRecord:
     parametrization: str
     predictor: TensorVariable
     internal: tuple[str, ...]
+    built: tuple[str, ...]
 
 
 def note_record(model: pm.Model, record: ModelRecord) -> None:
@@ -60,6 +63,22 @@ def note_record(model: pm.Model, record: ModelRecord) -> None:
         What the builder knows.
     """
     vars(model)[_ATTRIBUTE] = record
+
+
+def additions(model: pm.Model) -> tuple[str, ...]:
+    """Names of the variables and potentials that the user added to a builder's model.
+
+    Examples
+    --------
+    >>> import popavg as pa, pymc as pm
+    >>> from popavg.models.record import additions
+    >>> with pa.models.logit_glmm("resp ~ age + (1 | id)", pa.load_dataset("ohio")) as model:
+    ...     _ = pm.Normal("extra")
+    >>> additions(model)
+    ('extra',)
+    """
+    known = set(model_record(model).built)
+    return tuple(name for name in model.named_vars if name not in known)
 
 
 def model_record(model: pm.Model) -> ModelRecord:
@@ -93,6 +112,6 @@ def model_record(model: pm.Model) -> ModelRecord:
         raise SpecificationError(
             "the PyMC model wasn't built by popavg, so that its design isn't known",
             "a model of popavg.models.glmm, logit_glmm, probit_glmm or glm, added to or not",
-            "build it there, or sample it with PyMC and bring the draws in by pa.from_draws",
+            "build it there and add to it inside 'with model:'",
         )
     return record

@@ -182,5 +182,6 @@ def _separated(names: list[str], complete: bool, counts: bool) -> SeparationErro
         f"{'' if complete else ' for some rows'}, so maximum likelihood and GEE have no finite"
         " estimate",
         remedy="leave one of these terms out, merge levels with too few events, or rely on the"
-        " Bayesian fit, whose prior keeps the coefficients finite",
+        " Bayesian fit, whose prior keeps the coefficients finite: pa.population_coefficients(fit),"
+        " pa.predictions(fit) and pa.plot_population_curve(fit, ..., gee=None) need no GEE",
     )

@@ -67,7 +67,7 @@ def heading(comparison: Comparison) -> str:
     """What was compared, in one line."""
     facts = comparison.facts
     return (
-        f"{facts['formula']}   link: {facts['link']}   {facts['n_rows']} rows, "
+        f"{facts['formula']}   link: {facts['link']} ({facts['family']})   {facts['n_rows']} rows, "
         f"{facts['n_clusters']} clusters of {facts['groups']!r}"
     )
 
@@ -87,6 +87,8 @@ def cells(comparison: Comparison) -> Iterator[tuple[str, list[tuple[str, str]]]]
         models = [cell(rows.loc[(term, model)]) for model in MODELS]
         spread = f"[{agreement['attenuation_lower']:.2f}, {agreement['attenuation_upper']:.2f}]"
         attenuation = (f"{agreement['attenuation']:.2f}", spread)
+        if pd.isna(agreement["attenuation"]):
+            attenuation = ("–", "")
         yield term, [*models, attenuation, (f"{agreement['distance']:+.2f}", "")]
 
 
@@ -101,7 +103,14 @@ def footnotes(comparison: Comparison) -> list[str]:
     ]
     if facts["alpha"] is not None:
         lines.append(f"GEE: α = {facts['alpha']:.3f}, scale φ = {facts['gee_scale']:.3f}.")
-    return [*lines, *facts["random_effects"]]
+    if facts["family"] == "binomial":
+        lines.append(
+            "GEE: rows are proportions weighted by their trials (geepack's convention), so α is "
+            "the correlation of proportions, not of single trials, and φ below 1 is no "
+            "underdispersion."
+        )
+    notes = [f"GEE: {note.rstrip('.')}." for note in facts["gee_notes"]]
+    return [*lines, *notes, *facts["random_effects"]]
 
 
 def _table(comparison: Comparison) -> Table:

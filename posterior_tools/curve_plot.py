@@ -248,7 +248,7 @@ def _draw_slopes(
     """Tangents where the curves cross one half, and their slopes in words."""
     for name, words, height in (
         ("conditional", ("one cluster", "β/4"), 0.97),
-        ("population", ("population", "β̃/4"), 0.90),
+        ("population", ("population", "β̃/4"), 0.85),
     ):
         if f"{name}_slope" in styles:
             collection.map(

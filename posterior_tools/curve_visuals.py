@@ -19,6 +19,9 @@ __all__ = ["Frame", "Pairs", "draw_bars", "draw_points", "draw_reference", "draw
 #: How far the reference stands to the right of a category, so that it doesn't hide the average.
 NUDGE = 0.07
 
+#: From the words' place at the top of a panel to that at its bottom, as a part of its height.
+TO_BOTTOM = 0.72
+
 Pairs = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
@@ -92,26 +95,27 @@ def draw_tangent(
     isel: dict[str, Any],
     **style: Any,
 ) -> Any:
-    """A short tangent at one half and its slope in words, or that there is none."""
+    """A short tangent at one half and its slope in two lines, or that there is none."""
     name, module = _module_of(target)
     crossing = crossings[int(sel.get("panel", 0))]
     falls = float(da[-1]) < float(da[0])
-    x, y = frame.at(0.98 if falls else 0.02, height)
+    side, near = (0.98, float(da[-1])) if falls else (0.02, float(da[0]))
+    is_free = near < frame.at(0.0, 0.6)[1]
+    x, y = frame.at(side, height if is_free else height - TO_BOTTOM)
     if crossing is None:
-        text = f"{words[0]}: doesn't cross one half here"
+        text = f"{words[0]}: doesn't\ncross one half here"
     else:
         slope = f"{crossing.slope:+.2g}".replace("-", "−")
-        text = f"{words[0]}: {words[1]} = {slope} per unit of {over}"
+        text = f"{words[0]}: {words[1]} = {slope}\nper unit of {over}"
     module.text(
         x,
         y,
         text,
         target,
         color=style["color"],
-        size=9 if name == "matplotlib" else 12,
+        size=8 if name == "matplotlib" else 11,
         vertical_align="top",
         horizontal_align="right" if falls else "left",
-        **_background(name),
     )
     if crossing is None:
         return None
@@ -119,14 +123,6 @@ def draw_tangent(
     ends = np.array([-reach, reach])
     module.scatter(crossing.x, 0.5, target, color=style["color"], size=7 if name == "bokeh" else 40)
     return module.line(crossing.x + ends, 0.5 + crossing.slope * ends, target, **style)
-
-
-def _background(backend: str) -> dict[str, Any]:
-    if backend == "matplotlib":
-        return {"bbox": {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}}
-    if backend == "bokeh":
-        return {"background_fill_color": "white", "background_fill_alpha": 0.85}
-    return {}
 
 
 def _module_of(target: Any) -> tuple[str, ModuleType]:

@@ -151,7 +151,10 @@ def _integrated_logs(eta: Floats, sd: Floats, link: Link) -> tuple[Floats, Float
 
 
 def _checked(eta: ArrayLike, sd: ArrayLike) -> tuple[Floats, Floats]:
-    eta, sd = np.asarray(eta, dtype=np.float64), np.asarray(sd, dtype=np.float64)
+    try:
+        eta, sd = np.asarray(eta, dtype=np.float64), np.asarray(sd, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError("eta or sd isn't a number or an array of numbers", "numbers") from error
     _refuse("eta", eta, ~np.isfinite(eta), "finite numbers")
     _refuse("sd", sd, ~np.isfinite(sd), "finite numbers, 0 or more")
     _refuse("sd", sd, sd < 0.0, "0 or more")

@@ -310,11 +310,20 @@ def _shifts(
     """Values of z'u of random clusters, shape (clusters, rows), at the posterior mean of Σ."""
     total = np.zeros((n_curves if matrices.groups else 0, matrices.n_rows))
     for group in matrices.groups:
-        covariance = posterior.covariance(group.name).mean(axis=0)
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+        root = _root_of_mean(posterior.covariance_root(group.name))
         total += rng.standard_normal((n_curves, len(root))) @ root @ group.Z.T
     return total
+
+
+def _root_of_mean(roots: Floats) -> Floats:
+    """The symmetric root of the mean of RR' over draws.
+
+    From the singular values of all R, one below the other: nothing under a square root that
+    rounding could make negative, also where the mean is singular.
+    """
+    stacked = roots.mT.reshape(-1, roots.shape[-1]) / np.sqrt(len(roots))
+    _, scale, vectors = np.linalg.svd(stacked, full_matrices=False)
+    return vectors.T * scale @ vectors
 
 
 def _averages(table: pd.DataFrame, n_points: int) -> dict[str, Floats]:

@@ -138,6 +138,9 @@ def project(
     correlation converges to when pi is the truth (Liang and Zeger 1986; White 1982). Fisher
     scoring, halving a step that doesn't bring the score down.
 
+    Existence and uniqueness of a solution aren't guaranteed under working correlations other
+    than independence: the equation is then in general not the gradient of an objective.
+
     Examples
     --------
     >>> import numpy as np
@@ -155,8 +158,9 @@ def project(
     problem = Problem(
         chosen, family or family_for(chosen, trials=False), basis.columns, fixed, row_weight
     )
-    if correlation is not None and not isinstance(correlation, Independence):
-        problem = correlated(problem, weight, index, correlation=correlation, layout=layout)
+    dependence = None if isinstance(correlation, Independence) else correlation
+    if dependence is not None:
+        problem = correlated(problem, weight, index, correlation=dependence, layout=layout)
     begin = _start(start, target - fixed, basis, row_weight)
     out = np.empty((len(target), design.shape[1]))
     failed = 0
@@ -165,12 +169,7 @@ def project(
         out[block] = basis.coefficients(gamma)
         failed += int((~arrived).sum())
     if failed:
-        raise ConvergenceError(
-            f"the projection of {failed} of {len(target)} draws didn't converge in"
-            f" {MAX_ITERATIONS} iterations",
-            remedy="check these draws for extreme predictors, project over a design with more"
-            " variety, or use method='least_squares'",
-        )
+        raise _not_converged(failed, len(target), dependence)
     return out
 
 
@@ -275,6 +274,22 @@ def misfit(
         out[block, 0] = np.abs(gap[:, weight > 0.0]).max(axis=1)
         out[block, 1] = np.sqrt(gap**2 @ (weight / weight.sum()))
     return out
+
+
+def _not_converged(
+    failed: int, n_draws: int, correlation: WorkingCorrelation | None
+) -> ConvergenceError:
+    first = (
+        "use working_correlation='independence' (existence and uniqueness of a solution aren't"
+        " guaranteed under other working correlations), "
+    )
+    return ConvergenceError(
+        f"the projection of {failed} of {n_draws} draws didn't converge in"
+        f" {MAX_ITERATIONS} iterations",
+        remedy=("" if correlation is None else first)
+        + "check these draws for extreme predictors, project over a design with more"
+        " variety, or use method='least_squares'",
+    )
 
 
 def _start(start: ArrayLike | None, values: Floats, basis: Basis, weight: Floats) -> Floats:

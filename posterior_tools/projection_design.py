@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from popavg._checks import check_choice, listing
 from popavg.design import DesignMatrices
+from popavg.design_checks import check_rank
 from popavg.errors import DataError, SpecificationError
 from popavg.grouping import outermost
 from popavg.posterior_tools.draws import Posterior
@@ -98,6 +99,7 @@ class ProjectionDesign:
             A working correlation without clusters or time, or with an impossible α.
         """
         frame, matrices, label = _rows(posterior, design)
+        _check_varied(matrices)
         observed = frame is posterior.design.frame
         weight = _weights(weights, frame)
         trials = posterior.design.response.trials if observed else None
@@ -117,6 +119,18 @@ class ProjectionDesign:
     def distinct_weights(self) -> Floats:
         """The user's weights, summed over the observations of each distinct row."""
         return np.bincount(self.rows, self.weights, self.matrices.n_rows)
+
+
+def _check_varied(matrices: DesignMatrices) -> None:
+    """The rows determine every coefficient."""
+    try:
+        check_rank(matrices.terms, matrices.X)
+    except DataError as error:
+        raise DataError(
+            f"in the design to project over, {error.came}",
+            error.allowed,
+            "give rows in which every term varies on its own",
+        ) from error
 
 
 def _rows(

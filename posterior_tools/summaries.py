@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Literal, cast
 
 import numpy as np
@@ -44,12 +45,12 @@ def interval_settings(
     SpecificationError
         The level isn't between 0 and 1, or the kind isn't ``"eti"`` or ``"hdi"``.
     """
-    prob = float(rcParams["stats.ci_prob"] if ci_prob is None else ci_prob)
-    if not 0 < prob < 1:
-        raise SpecificationError(f"ci_prob={prob:g}", "a level between 0 and 1, such as 0.95")
+    prob = rcParams["stats.ci_prob"] if ci_prob is None else ci_prob
+    if not isinstance(prob, Real) or not 0 < prob < 1:
+        raise SpecificationError(f"ci_prob={prob!r}", "a level between 0 and 1, such as 0.95")
     kinds: tuple[IntervalKind, ...] = ("eti", "hdi")
     kind = cast(IntervalKind, rcParams["stats.ci_kind"] if ci_kind is None else ci_kind)
-    return prob, check_choice("ci_kind", kind, kinds)
+    return float(prob), check_choice("ci_kind", kind, kinds)
 
 
 def summarise(

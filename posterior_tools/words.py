@@ -15,7 +15,15 @@ from popavg.frames import Missing
 from popavg.links import Link
 from popavg.posterior_tools.summaries import decimals
 
-__all__ = ["Reading", "concordance_words", "focus_term", "link_words", "missing_words", "readings"]
+__all__ = [
+    "Reading",
+    "concordance_words",
+    "crossed_words",
+    "focus_term",
+    "link_words",
+    "missing_words",
+    "readings",
+]
 
 #: Share of concordant clusters above which a reader is warned.
 MANY_CONCORDANT = 0.8
@@ -23,10 +31,7 @@ MANY_CONCORDANT = 0.8
 #: Misfit below this is rounding.
 NO_MISFIT = 1e-8
 
-_EXACT_FIT = (
-    "Here that makes no difference: the terms describe every combination of covariates "
-    "separately, so that the marginal model fits exactly."
-)
+_EXACT_FIT = "Here that makes no difference: the marginal model fits the population means exactly."
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def focus_term(design: Design, estimates: pd.DataFrame) -> str | None:
     return max(candidates, key=lambda term: z[term])
 
 
-def readings(reading: Reading, design: Design, link: Link, cluster: str) -> tuple[str, str]:
+def readings(reading: Reading, design: Design, link: Link) -> tuple[str, str]:
     """The student's and the teacher's sentence for one coefficient.
 
     Parameters
@@ -75,36 +80,66 @@ def readings(reading: Reading, design: Design, link: Link, cluster: str) -> tupl
     reading : Reading
         The coefficient.
     design : Design
-        For the names of levels and of the response.
+        For the names of the grouping factors, of levels and of the response. A conditional
+        coefficient conditions on the effects of **all** factors, so all of them are named.
     link : Link
         What the coefficient is multiplied into.
-    cluster : str
-        The grouping factor's name.
 
     Returns
     -------
     tuple of str
         Conditional, then population-averaged.
     """
+    factors = [group.name for group in design.matrices.groups]
+    same = " and the same ".join(map(repr, factors))
     change = _change(reading.term, design)
     level = f"{100 * reading.ci_prob:g} % credible interval"
     own = _effect(reading.conditional, link, level)
     average = _effect(reading.population, link, level)
     what = _quantity(link, design.response.label)
     slopes = _with_own_slopes(reading.term, design)
-    who = f"one and the same {cluster!r}"
+    who = f"one and the same {same}"
     if slopes:
         who += f" of average slope (each {listing(slopes)} has its own)"
     student = (
-        f"Conditional (the student asks about one {cluster!r}): for {who}, "
-        f"{change} {own[0]} {what} {own[1]}. It answers: what changes for a single {cluster!r}?"
+        f"Conditional (the student asks about one {factors[0]!r}): for {who}, "
+        f"{change} {own[0]} {what} {own[1]}. It answers: what changes within the same {same}?"
     )
     teacher = (
         f"Population-averaged (the teacher asks about the class): over the whole population of "
-        f"{cluster!r}, {change} {average[0]} {what} {average[1]}. It answers: what changes in the "
-        f"population's {'share' if link.is_probability else 'mean'}?"
+        f"{' and '.join(map(repr, factors))}, {change} {average[0]} {what} {average[1]}. It "
+        f"answers: what changes in the population's {'share' if link.is_probability else 'mean'}?"
     )
     return student, teacher
+
+
+def crossed_words(design: Design, clusters: str) -> str | None:
+    """What a GEE leaves out where its clusters don't hold all grouping factors; None where they do.
+
+    Parameters
+    ----------
+    design : Design
+        With the grouping factors.
+    clusters : str
+        The GEE's clusters.
+    """
+    groups = design.matrices.groups
+    names = [group.name for group in groups]
+    if clusters not in names:
+        return None
+    outer = groups[names.index(clusters)]
+    left_out = [
+        group.name
+        for group in groups
+        if len(np.unique(np.column_stack([group.index, outer.index]), axis=0)) > len(group.levels)
+    ]
+    if not left_out:
+        return None
+    return (
+        f"The GEE has one cluster variable, {clusters!r}; that rows of the same "
+        f"{listing(left_out)} are alike is left out, so its standard errors are too small and the "
+        "distance in GEE standard errors too large."
+    )
 
 
 def link_words(link: Link, misfit: Mapping[str, float]) -> str:

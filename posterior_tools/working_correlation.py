@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
@@ -343,7 +344,7 @@ def make_working_correlation(
                 remedy="leave alpha out, or choose 'exchangeable' or 'ar1'",
             )
         return Independence()
-    if alpha is None or not np.isfinite(alpha):
+    if not isinstance(alpha, Real) or not np.isfinite(alpha):
         raise SpecificationError(f"alpha={alpha!r} with working correlation {name!r}", "a number")
     made = Exchangeable(float(alpha)) if name == "exchangeable" else AR1(float(alpha))
     made.check(layout)

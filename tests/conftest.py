@@ -115,6 +115,9 @@ def comparison() -> Any:
         "method": "projection, exchangeable, α = 0.420",
         "scale": "probability",
         "ci_prob": 0.9,
+        "ci_kind": "eti",
+        "gee_notes": ["few clusters"],
+        "family": "bernoulli",
         "random_effects": ["Standard deviation of 'Intercept': 1.000 [0.500, 1.500]."],
     }
     return Comparison(

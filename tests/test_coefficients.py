@@ -316,7 +316,7 @@ def test_errors(fit: xr.DataTree, frame: pd.DataFrame) -> None:
         population_coefficients(fit, working_correlation="exchangeable", alpha=0.2)
     with pytest.raises(SpecificationError, match="'exchangeable' without alpha"):
         population_coefficients(fit, working_correlation="exchangeable", groups="g")
-    with pytest.raises(DataError, match="linear combinations"):
+    with pytest.raises(DataError, match="to project over, the term 'x' has the same value"):
         population_coefficients(fit, design=frame.assign(x=1.0))
     with pytest.raises(SpecificationError, match="isn't a fit made by popavg"):
         population_coefficients(frame)  # ty: ignore[invalid-argument-type]

@@ -1,13 +1,44 @@
-"""Every module has a test file of its name, every link and method its place in the tests."""
+"""Every module has a test file, every link, family, method, target and builder its place."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
+
+import popavg as pa
+from popavg.errors import PopavgError
+from popavg.families import FAMILIES, Family
+from popavg.links import LINKS, Link
+from popavg.posterior_tools.coefficients import METHODS, Method, population_coefficients
+from popavg.posterior_tools.predictions import predictions
+from popavg.posterior_tools.targets import MEANINGS, TARGETS, Target
+from popavg.posterior_tools.working_correlation import WORKING_CORRELATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("src/popavg", "posterior_tools", "models", "workflows")
+RESPONSES = {
+    "bernoulli": "y",
+    "binomial": "p(successes, trials)",
+    "poisson": "count",
+    "gaussian": "value",
+}
+
+#: Methods without a formula for some links; what they answer instead.
+REFUSED = {
+    ("exact", "logit"): "the logit link has no closed form",
+    ("exact", "cloglog"): "the cloglog link has no closed form",
+    ("attenuation", "cloglog"): "the cloglog link has no",
+}
+
+MakeFit = Callable[..., xr.DataTree]
+FITTED = [(family, link) for family in FAMILIES for link in FAMILIES[family].links]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -18,3 +49,93 @@ def test_every_module_has_a_test_file_of_its_name(folder: str) -> None:
     short = folder.rpartition("/")[2]
     without = {m for m in modules if not {m, f"{short}_{m}"} & tests}
     assert not without
+
+
+def concrete(parent: type) -> set[type]:
+    """The package's own subclasses that can be made."""
+    found = {child for direct in parent.__subclasses__() for child in {direct, *concrete(direct)}}
+    return {c for c in found if c.__module__.startswith("popavg.") and not inspect.isabstract(c)}
+
+
+@pytest.mark.parametrize(("parent", "registry"), [(Link, LINKS), (Family, FAMILIES)])
+def test_every_link_and_family_is_registered(parent: type, registry: dict[str, object]) -> None:
+    assert concrete(parent) == {type(value) for value in registry.values()}
+    assert all(getattr(value, "name", None) == name for name, value in registry.items())
+
+
+def test_every_link_has_a_family_and_every_family_a_response_here() -> None:
+    assert {link for _, link in FITTED} == set(LINKS)
+    assert set(RESPONSES) == set(FAMILIES)
+
+
+def test_annotations_and_registries_say_the_same() -> None:
+    assert get_args(Method) == METHODS
+    assert get_args(Target) == TARGETS == tuple(MEANINGS)
+
+
+@pytest.fixture
+def fit_of(make_fit: MakeFit, frame: pd.DataFrame) -> Callable[[str, str], xr.DataTree]:
+    def made(family: str, link: str) -> xr.DataTree:
+        formula = f"{RESPONSES[family]} ~ arm + x + (1 | g)"
+        return make_fit(formula, frame, link, u=True, shape=(1, 3), extra=("visit",))
+
+    return made
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("family", "link"), FITTED)
+def test_every_method_with_every_link(
+    fit_of: Callable[[str, str], xr.DataTree], family: str, link: str, method: Method
+) -> None:
+    fit, words = fit_of(family, link), REFUSED.get((method, link))
+    if words is not None:
+        with pytest.raises(PopavgError, match=words) as caught:
+            population_coefficients(fit, method)
+        assert caught.value.allowed or caught.value.remedy
+        return
+    found = population_coefficients(fit, method)
+    assert found.draws.dims == ("chain", "draw", "term")
+    assert np.isfinite(found.draws).all()
+    assert found.method == method
+
+
+@pytest.mark.parametrize("structure", WORKING_CORRELATIONS)
+@pytest.mark.parametrize(("family", "link"), FITTED)
+def test_every_working_correlation_with_every_link(
+    fit_of: Callable[[str, str], xr.DataTree], family: str, link: str, structure: str
+) -> None:
+    options = {"alpha": 0.1} if structure != "independence" else {}
+    options |= {"time": "visit"} if structure == "ar1" else {}
+    fit = fit_of(family, link)
+    found = population_coefficients(fit, working_correlation=structure, **options)  # ty: ignore
+    assert np.isfinite(found.draws).all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("family", "link"), FITTED)
+def test_every_target_with_every_link(
+    fit_of: Callable[[str, str], xr.DataTree], family: str, link: str, target: Target
+) -> None:
+    found = predictions(fit_of(family, link), over={"x": [-1.0, 1.0]}, target=target)
+    values = found.draws.to_numpy()
+    assert values.shape == (1, 3, 2)
+    assert np.isfinite(values).all()
+    if LINKS[link].is_probability:
+        assert ((values > 0.0) & (values < 1.0)).all()
+    assert MEANINGS[target] in " ".join(found.notes)
+
+
+def test_every_builder_is_documented_and_tested() -> None:
+    builders = {name: getattr(pa.models, name) for name in pa.models.__all__}
+    for builder in builders.values():
+        assert inspect.signature(builder).return_annotation == "pm.Model"
+    tests = (ROOT / "tests" / "test_glmm.py").read_text(encoding="utf-8")
+    imported = {part for line in tests.splitlines() if "popavg.models.glmm import" in line
+                for part in line.partition("import ")[2].split(", ")}  # fmt: skip
+    for name, builder in builders.items():
+        doc = inspect.getdoc(builder) or ""
+        absent = [word for word in ("Parameters", "Returns", "Raises", "Examples", ">>>")
+                  if word not in doc]  # fmt: skip
+        assert not absent, f"{name} lacks {absent}"
+        assert name in imported, f"{name} isn't in tests/test_glmm.py"
+        assert tests.count(name) > 1, f"{name} is imported but unused in tests/test_glmm.py"

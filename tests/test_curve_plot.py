@@ -225,10 +225,10 @@ def test_slopes_are_written_in_the_panels(curve: PopulationCurve) -> None:
         for i in range(2)
     ]
     assert texts[0] == [
-        "one cluster: β/4 = −0.1 per unit of time",
-        "population: β̃/4 = −0.04 per unit of time",
+        "one cluster: β/4 = −0.1\nper unit of time",
+        "population: β̃/4 = −0.04\nper unit of time",
     ]
-    assert texts[1][0] == "one cluster: doesn't cross one half here"
+    assert texts[1][0] == "one cluster: doesn't\ncross one half here"
 
 
 def categorical(curve: PopulationCurve) -> PopulationCurve:

@@ -60,6 +60,20 @@ def test_a_tangent_stays_within_the_panel() -> None:
         assert text["string"].endswith("per unit of time-of-day")
 
 
+def test_the_words_keep_clear_of_the_average() -> None:
+    frame, places = Frame((0.0, 2.0), (0.0, 1.0)), []
+    for values in ([0.8, 0.5, 0.2], [0.2, 0.5, 0.8], [0.95, 0.9, 0.85], [0.85, 0.9, 0.95]):
+        target: list[dict] = []
+        draw_tangent(
+            DATA.copy(data=values), target, crossings=(Crossing(1.0, -0.1),), words=("one", "β/4"),
+            height=0.9, frame=frame, over="x", color="red", **SUBSET,
+        )  # fmt: skip
+        assert target[0]["string"].count("\n") == 1
+        x, y = (np.asarray(target[0][axis]).item() for axis in "xy")
+        places.append((x > 1.0, y > 0.5))
+    assert places == [(True, True), (False, True), (True, False), (False, False)]
+
+
 def test_no_crossing_no_tangent() -> None:
     target: list[dict] = []
     draw_tangent(

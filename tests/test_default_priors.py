@@ -31,7 +31,7 @@ def priors_of(
 ) -> dict[str, Prior]:
     family = family_of(formula, get_link(link))
     design = Design.build(formula, FRAME, family=family)
-    return resolve_priors(design, family, user)
+    return resolve_priors(design, family, get_link(link), user)
 
 
 def test_binary_defaults_in_order() -> None:
@@ -45,6 +45,14 @@ def test_binary_defaults_in_order() -> None:
         "corr_g": Prior("LKJ", eta=2),
     }
     assert list(priors_of(SLOPES))[:3] == ["Intercept", "dose", "time"]
+
+
+@pytest.mark.parametrize(("link", "ratio"), [("probit", 3**0.5 / np.pi), ("cloglog", 0.5**0.5)])
+def test_other_links_are_as_wide_in_probability_as_the_logit(link: str, ratio: float) -> None:
+    logit, other = priors_of(SLOPES), priors_of(SLOPES, link)
+    for name, prior in logit.items():
+        if name != "corr_g":
+            assert other[name].params["sigma"] == pytest.approx(ratio * prior.params["sigma"])
 
 
 def test_one_effect_has_no_brackets_and_no_correlation() -> None:
@@ -80,7 +88,7 @@ def test_gaussian_that_the_offset_explains_is_refused() -> None:
     family = family_of("weight ~ dose", get_link("identity"))
     design = Design.build("weight ~ dose + offset(time)", frame, family=family)
     with pytest.raises(DataError, match="doesn't vary once the offset"):
-        default_priors(design, family)
+        default_priors(design, family, get_link("identity"))
 
 
 def test_user_priors_replace_by_name_special_before_general() -> None:

@@ -166,8 +166,8 @@ def test_an_intercept_alone_takes_any_frame() -> None:
         ({"arm": "newer"}, "'arm' has the level 'newer', which the fit.*'old', 'none', 'new'"),
         ({"x": "text"}, "'x' holds text or categories. Allowed: numbers"),
         ({"x": np.inf}, "'x' has 3 infinite values"),
-        ({"x": [1.0, None, 2.0]}, r"missing values in 1 of 3 rows \('x' 1\)"),
-        ({"herd": [1, None, 2]}, r"missing values in 1 of 3 rows \('herd' 1\)"),
+        ({"x": [1.0, None, 2.0]}, r"missing values in the new rows \('x' 1\)"),
+        ({"herd": [1, None, 2]}, r"missing values in the new rows \('herd' 1\)"),
         ({"smoker": 2}, "'smoker' holds values other than True and False"),
         ({"days": 0.5}, r"'days' reaches from 0.5 to .* built on \[.* doesn't extrapolate"),
         ({"days": -1.0}, "'days' reaches from|the term 'offset' is infinite"),
@@ -180,7 +180,7 @@ def test_new_data_that_do_not_fit(change: dict[str, Any], message: str) -> None:
 
 
 def test_new_data_that_are_no_data() -> None:
-    with pytest.raises(DataError, match="'arm' is not in the data"):
+    with pytest.raises(DataError, match="the new rows lack the column 'arm'"):
         _DESIGN.evaluate(FRAME.drop(columns="arm"))
     with pytest.raises(DataError, match="the data have no rows"):
         _DESIGN.evaluate(FRAME.iloc[:0])

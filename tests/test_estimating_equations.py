@@ -257,6 +257,21 @@ def test_no_convergence_says_so() -> None:
         fit(example("probit"), "exchangeable", maxiter=2)
 
 
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("link", LINKS)
+def test_exact_means_give_their_coefficients(link: str, structure: str) -> None:
+    """phi is 0 but for rounding, which must not be taken for a lack of convergence."""
+    arrays, beta = example(link, seed=6), np.array([-0.3, 0.4, 0.5])
+    for offset in (0.0, 0.3):
+        X = arrays["X"] * [1.0, 1.0, 0.01] if link == "identity" else arrays["X"]
+        y = get_link(link).inverse(X @ beta + offset)
+        exact = arrays | {"X": X, "y": y, "offset": np.full(len(y), offset)}
+        alpha = None if structure == "independence" else 0.3
+        result = fit(exact, structure, alpha=alpha)
+        np.testing.assert_allclose(result.coefficients, beta, rtol=1e-10)
+        assert result.scale < 1e-24
+
+
 def test_clusters_must_be_clusters() -> None:
     arrays = example("logit")
     n = len(arrays["y"])

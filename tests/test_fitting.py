@@ -65,7 +65,9 @@ def test_the_fit_holds_draws_design_and_specification(cbpp_fit: xr.DataTree) -> 
     specification = read_specification(cbpp_fit)
     assert specification.sampler["seed"] == 1
     assert specification.sampler["verdict"] == []
-    assert specification.priors["sd_herd"] == "HalfStudentT(nu=3, sigma=2.5)"
+    prior = pa.Prior.from_dict(specification.priors["sd_herd"])
+    assert str(prior) == "HalfStudentT(nu=3, sigma=2.5)"
+    assert specification.sampler["added_by_user"] == []
     assert {"pymc", "nutpie", "popavg"} <= set(specification.versions)
 
 
@@ -183,6 +185,7 @@ def test_a_model_with_additions_of_the_user_is_fitted() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FitWarning)
         fit = pa.fit(model, **QUICK)
+    assert read_specification(fit).sampler["added_by_user"] == ["doubled"]
     posterior = fit["posterior"]
     np.testing.assert_allclose(
         posterior["doubled"].to_numpy(), 2 * posterior["sd_herd"].to_numpy()[..., 0]

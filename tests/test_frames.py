@@ -125,7 +125,13 @@ def test_a_missing_column_is_named_and_one_suggested() -> None:
         select(frame, ["zzz"])
 
 
-@pytest.mark.parametrize("name", [*sorted(RESERVED_NAMES), "a/b"])
+@pytest.mark.parametrize("name", ["a/b", "50 %", " x", "x "])
+def test_names_that_files_cannot_hold(name: str) -> None:
+    with pytest.raises(DataError, match=r"can't be stored in a fit.*Rename it: data\.rename"):
+        select(pd.DataFrame({name: [1.0]}), [name])
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
 def test_reserved_names(name: str) -> None:
     message = f"the column name '{name}' is reserved.*rename"
     with pytest.raises(DataError, match=f"(?i){message}"):

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from popavg.errors import DataError, FormulaError
+from popavg.errors import DataError, FormulaError, SpecificationError
 from popavg.formula import Formula
 from popavg.frames import select
-from popavg.grouping import GroupDesign, Grouping
+from popavg.grouping import GroupDesign, Grouping, outermost
 
 
 def build(text: str, **columns: Any) -> tuple[tuple[Grouping, ...], pd.DataFrame]:
@@ -39,7 +39,7 @@ def test_a_random_intercept() -> None:
     ("values", "levels"),
     [
         ([10, 9, 100], ("9", "10", "100")),
-        ([10.0, 9.5, 100.0], ("9.5", "10", "100")),
+        ([10.0, 9.0, 100.0], ("9", "10", "100")),
         (["10", "9", "100"], ("10", "100", "9")),
         (pd.Categorical(["x", "z", "y"], categories=["z", "never", "x", "y"]), ("z", "x", "y")),
         ([True, False, True], ("False", "True")),
@@ -122,3 +122,17 @@ def test_clusters_that_read_alike_are_refused() -> None:
     message = "(?i)different clusters of 'a:b' have the same label: 'p:q:r'.*rename .*'a', 'b'"
     with pytest.raises(DataError, match=message):
         build("(1 | a:b)", a=["p:q", "p"], b=["r", "q:r"])
+
+
+def test_a_measurement_is_no_label() -> None:
+    with pytest.raises(DataError, match=r"'g' holds fractional numbers such as 9\.5.*astype"):
+        group("(1 | g)", g=[10.0, 9.5, 100.0])
+
+
+def test_the_outermost_factor_holds_all_others() -> None:
+    frame = pd.DataFrame({"h": list("aabb"), "g": list("xyxy")})
+    nested = Grouping.build_all(Formula.parse("y ~ 1 + (1 | h/g)").group_terms, frame)
+    assert outermost([grouping.evaluate(frame) for grouping in nested]) == "h"
+    crossed = Grouping.build_all(Formula.parse("y ~ 1 + (1 | h) + (1 | g)").group_terms, frame)
+    with pytest.raises(SpecificationError, match="2 grouping factors, none of which holds all"):
+        outermost([grouping.evaluate(frame) for grouping in crossed])

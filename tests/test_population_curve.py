@@ -110,6 +110,16 @@ def test_conditional_curves_equal_a_double_loop() -> None:
                 assert curve.conditional[s, i, j] == pytest.approx(p, rel=1e-12)
 
 
+def test_effects_that_depend_on_each_other_exactly() -> None:
+    """Σ is singular: with a correlation of 1 a cluster's slope is a multiple of its intercept."""
+    fit = make_fit("y ~ x + (1 + x | g)", [0.5, -1.2], {"g": [2.0, 0.5]}, correlation=1.0, noise=0)
+    curve = population_curve(fit, {"x": [0.0, 1.0]}, n_curves=30, seed=7)
+    intercept = logit(curve.conditional[0, :, 0]) - 0.5
+    slope = logit(curve.conditional[0, :, 1]) - logit(curve.conditional[0, :, 0]) + 1.2
+    np.testing.assert_allclose(slope, intercept / 4, atol=1e-7)
+    assert np.ptp(intercept) > 2.0
+
+
 def test_curves_of_a_random_intercept_have_one_shape_and_the_same_clusters(
     example: xr.DataTree,
 ) -> None:

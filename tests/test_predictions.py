@@ -227,7 +227,7 @@ def test_errors(fit: xr.DataTree, frame: pd.DataFrame) -> None:
         predictions(fit, newdata=frame.assign(arm="surgery"))
     with pytest.raises(DataError, match=r"'arm' has the level 'surgery'"):
         predictions(fit, over={"arm": ["surgery"]})
-    with pytest.raises(DataError, match="the column 'x' is not in the data"):
+    with pytest.raises(DataError, match="the new rows lack the column 'x'"):
         predictions(fit, newdata=frame.drop(columns="x"))
     with pytest.raises(DataError, match=r"column 'target'.*Rename it"):
         predictions(fit, newdata=frame.assign(target=1))

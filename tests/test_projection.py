@@ -479,5 +479,14 @@ def test_correlation_needs_its_layout() -> None:
 
 def test_no_convergence_says_how_many_draws(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_estimating_equation, "MAX_ITERATIONS", 1)
-    with pytest.raises(ConvergenceError, match=r"3 of 4 draws didn't converge.*least_squares"):
+    with pytest.raises(
+        ConvergenceError, match=r"3 of 4 draws didn't.*iterations\. Check.*least_squares"
+    ) as e:
         project(case.target("logit"), case.X, "logit", offset=case.offset)
+    assert "independence" not in str(e.value)
+    layout = ClusterLayout.build(np.arange(len(case.X)) // 2)
+    with pytest.raises(ConvergenceError, match=r"Use.*independence' \(existence.*least_squares"):
+        project(
+            case.target("logit"), case.X, "logit", offset=case.offset,
+            correlation=Exchangeable(0.2), layout=layout,
+        )  # fmt: skip

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def hostile_fit() -> xr.DataTree:
     )
     specification = replace(
         specify(design, link, family),
-        priors={"sd_<g>": "HalfNormal(<2>)"},
+        priors={"sd_<g>": {"name": "HalfNormal", "params": {"<sigma>": 2}}},
         sampler={"verdict": ["R-hat is 1.2 for '<u>'."], "seed": 1},
     )
     return fit_tree(design, specification, {"posterior": posterior})
@@ -105,6 +106,21 @@ def test_page_shows_the_comparison(fit: xr.DataTree, comparison: Comparison) -> 
     assert "89 % credible intervals (eti)" in text
 
 
+def test_the_picture_has_the_level_of_the_comparison(
+    fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    plot = reporting.plot_population_curve
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.update(options)
+        return plot(*arguments, **options)
+
+    monkeypatch.setattr(reporting, "plot_population_curve", noted)
+    picture_png(fit, "time", comparison=pa.compare_gee(fit, ci_prob=0.5, ci_kind="hdi"))
+    assert (asked["ci_prob"], asked["ci_kind"]) == (0.5, "hdi")
+
+
 def test_intervals_have_the_level_of_the_comparison(fit: xr.DataTree) -> None:
     text = render_report(fit, pa.compare_gee(fit, ci_prob=0.5), None)
     assert "50 % credible intervals (eti)" in text
@@ -117,7 +133,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert not {"script", "i", "b", "g", "u"} & set(_Page(text).tags)
     for piece in ("&lt;script&gt;alert(1)", "&lt;i onload=x&gt;", "&lt;b&gt;y", "&lt;g&gt;"):
         assert piece in text
-    assert "HalfNormal(&lt;2&gt;)" in text
+    assert "HalfNormal(&lt;sigma&gt;=2)" in text
     assert '<p class="warning">R-hat is 1.2 for &#39;&lt;u&gt;&#39;.</p>' in text
 
 
@@ -198,7 +214,7 @@ def test_refusals(fit: xr.DataTree, comparison: Comparison, tmp_path: Path) -> N
         report(fit, path, comparison=comparison)
     with pytest.raises(SpecificationError, match="over='tim' isn't a covariate"):
         report(fit, path, over="tim", comparison=comparison, overwrite=True)
-    with pytest.raises(StorageError, match="couldn't be written"):
+    with pytest.raises(StorageError, match=r"folder .* doesn't exist\. Make it first"):
         report(fit, tmp_path / "no" / "page.html", comparison=comparison)
     assert path.read_text() == "mine"
     report(fit, path, over="time", comparison=comparison, overwrite=True)

@@ -13,6 +13,7 @@ from popavg.posterior_tools.words import (
     Reading,
     concordance_words,
     concordant_share,
+    crossed_words,
     focus_term,
     link_words,
     missing_words,
@@ -41,8 +42,7 @@ def estimates_of(design: Design, *z: float) -> pd.DataFrame:
 
 def sentences(design: Design, term: str, link: str = "logit", values: tuple = (0.5, 0.1, 0.9)):  # noqa: ANN201
     row = pd.Series(dict(zip(("estimate", "lower", "upper"), values, strict=True)))
-    name = design.matrices.groups[0].name
-    return readings(Reading(term, row, 0.5 * row, 0.89), design, get_link(link), name)
+    return readings(Reading(term, row, 0.5 * row, 0.89), design, get_link(link))
 
 
 # --- which term is explained ---
@@ -225,3 +225,23 @@ def test_concordance_of_trials_and_none_of_counts(frame: pd.DataFrame) -> None:
     assert share >= 2
     counts = design_of("count ~ x + (1 | g)", frame, "log")
     assert concordance_words(counts, 0) is None
+
+
+# --- several grouping factors ---
+
+
+def test_a_conditional_number_names_every_factor_it_conditions_on(frame: pd.DataFrame) -> None:
+    design = design_of("y ~ x + (1 | g) + (1 | r)", frame)
+    student, teacher = sentences(design, "x")
+    assert "for one and the same 'g' and the same 'r'" in student
+    assert "what changes within the same 'g' and the same 'r'?" in student
+    assert "over the whole population of 'g' and 'r'" in teacher
+
+
+def test_a_gee_of_crossed_factors_leaves_one_out(frame: pd.DataFrame) -> None:
+    crossed = design_of("y ~ x + (1 | g) + (1 | r)", frame)
+    assert "the same 'r' are alike is left out" in str(crossed_words(crossed, "g"))
+    nested = design_of("y ~ x + (1 | h/g)", frame)
+    assert crossed_words(nested, "h") is None
+    assert "'h'" in str(crossed_words(nested, "h:g"))
+    assert crossed_words(crossed, "visit") is None

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from popavg._checks import check_choice
-from popavg.errors import EstimandError
+from popavg.errors import EstimandError, SpecificationError
 from popavg.grouping import outermost
 from popavg.models.gee import gee_from_design
 from popavg.models.gee_result import GEEResult
@@ -98,7 +98,7 @@ def compare_gee(
         agreement=_agreement(coefficients, estimates, gee, prob),
         misfit=misfit,
         facts=_facts(posterior, coefficients, gee, cluster=cluster, prob=prob, kind=kind),
-        words=_words(posterior, estimates, misfit, cluster=cluster, prob=prob),
+        words=_words(posterior, estimates, misfit, gee, cluster=cluster, prob=prob),
     )
 
 
@@ -110,6 +110,8 @@ def _cluster(posterior: Posterior, groups: str | None) -> int:
             "a model with a grouping term",
             "fit with '+ (1 | cluster)'",
         )
+    if groups is not None and not isinstance(groups, str):
+        raise SpecificationError(f"groups of type {type(groups).__name__}", "one column's name")
     name = outermost(posterior.design.matrices.groups) if groups is None else groups
     return names.index(name) if name in names else 0
 
@@ -165,6 +167,8 @@ def _agreement(
     assert coefficients.attenuation is not None
     ratio = coefficients.attenuation.draws.to_numpy()
     summary = summarise(ratio, ci_prob=prob, ci_kind="eti", point_estimate="median")
+    if gee.link.name == "log":  # log of a mean over log of a mean: only slopes have a ratio
+        summary[coefficients.labels["term"] == "Intercept"] = np.nan
     own = estimates[estimates["model"] == "population-averaged"]["estimate"].to_numpy()
     reference = gee.to_frame(ci_prob=prob)
     distance = (own - reference["estimate"].to_numpy()) / reference["std_error"].to_numpy()
@@ -209,6 +213,8 @@ def _facts(
         "method": coefficients.how,
         "scale": "probability" if posterior.link.is_probability else "response",
         "ci_prob": prob,
+        "ci_kind": kind,
+        "gee_notes": [n for n in gee.notes if n != str(specification.missing)],
         "random_effects": _random_effects(posterior, prob, kind),
         "concordant_share": words.concordant_share(posterior.design, cluster),
         "rows_dropped": specification.missing.rows,
@@ -233,6 +239,7 @@ def _words(
     posterior: Posterior,
     estimates: pd.DataFrame,
     misfit: dict[str, float],
+    gee: GEEResult,
     *,
     cluster: int,
     prob: float,
@@ -246,9 +253,10 @@ def _words(
         reading = words.Reading(
             focus, rows.loc["conditional"], rows.loc["population-averaged"], prob
         )
-        sentences += words.readings(reading, design, link, group.name)
+        sentences += words.readings(reading, design, link)
     sentences.append(words.link_words(link, misfit))
     sizes = np.bincount(group.index, minlength=len(group.levels))
     sentences.append(words.missing_words(posterior.specification.missing, sizes.tolist()))
-    concordance = words.concordance_words(design, cluster)
-    return (*sentences, concordance) if concordance else tuple(sentences)
+    concordance = [words.concordance_words(design, i) for i in range(len(design.matrices.groups))]
+    more = (words.crossed_words(design, gee.groups), *concordance)
+    return (*sentences, *(sentence for sentence in more if sentence))

@@ -21,7 +21,7 @@ from popavg.formula import Formula
 from popavg.frames import MissingPolicy
 from popavg.links import Link, get_link
 from popavg.models.build import build_model
-from popavg.models.record import ModelRecord, model_record
+from popavg.models.record import ModelRecord, additions, model_record
 from popavg.posterior_tools.tree import fit_tree, specify, versions
 from popavg.workflows.sampling import Sampler, sample
 from popavg.workflows.verdict import judge, warn_if_needed
@@ -51,7 +51,7 @@ def fit(
     priors: Mapping[str, object] | None = None,
     parametrization: Parametrization = "noncentered",
     missing: MissingPolicy = "error",
-    keep: Sequence[str] = (),
+    keep: str | Sequence[str] = (),
     draws: int = 1000,
     tune: int = 1000,
     chains: int = 4,
@@ -82,7 +82,7 @@ def fit(
         What is sampled for the random effects; centred is faster where clusters are large.
     missing : {"error", "drop"}
         What to do with rows that have missing values in a used column.
-    keep : sequence of str
+    keep : str or sequence of str
         Columns to keep in the fit beside those of the formula, such as the visit for an AR(1)
         working correlation.
     draws, tune, chains : int
@@ -127,6 +127,7 @@ def fit(
     ...              progress=False)  # doctest: +SKIP
     """
     sampler = Sampler(draws, tune, chains, cores, seed, target_accept, max_treedepth, progress)
+    keep = (keep,) if isinstance(keep, str) else tuple(keep)
     if isinstance(model, pm.Model):
         _check_alone(data=data, link=link, priors=priors, keep=keep or None)
         built = model
@@ -194,9 +195,10 @@ def _fit_model(model: pm.Model, sampler: Sampler, groups: _Groups) -> xr.DataTre
         verdict = (f"Interrupted: {done} of {sampler.draws} draws a chain were kept.", *verdict)
     specification = replace(
         specify(record.design, record.link, record.family),
-        priors={name: str(prior) for name, prior in record.priors.items()},
+        priors={name: prior.to_dict() for name, prior in record.priors.items()},
         sampler={
             "method": "latent",
+            "added_by_user": list(additions(model)),
             "parametrization": record.parametrization,
             "seed": seed,
             "chains": posterior.sizes["chain"],

@@ -22,12 +22,13 @@ from popavg.models.gee_result import GEEResult
 from popavg.posterior_tools.comparison import Comparison
 from popavg.posterior_tools.comparison_html import render_html
 from popavg.posterior_tools.draws import Posterior, read_specification
-from popavg.posterior_tools.summaries import interval_settings, summarise
+from popavg.posterior_tools.summaries import summarise
+from popavg.priors import Prior
 from popavg.specification import Specification
 from popavg.workflows.axes import choose_axes
 from popavg.workflows.compare import compare_gee
 from popavg.workflows.picture import plot_population_curve
-from popavg.workflows.storage import replacing
+from popavg.workflows.storage import as_path, replacing
 
 __all__ = ["picture_png", "render_report", "report"]
 
@@ -105,6 +106,7 @@ def report(
     over: str | None = None,
     by: str | None = None,
     comparison: Comparison | None = None,
+    groups: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write one HTML page that needs no other file.
@@ -120,6 +122,8 @@ def report(
         with few levels.
     comparison : Comparison, optional
         By default :func:`popavg.compare_gee` of the fit.
+    groups : str, optional
+        The GEE's clusters, where the model has crossed factors.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -131,7 +135,8 @@ def report(
     Raises
     ------
     StorageError
-        The file exists, or can't be written; one that was there is then unchanged.
+        It doesn't end in ``.html``, exists, or can't be written; a file that was there is then
+        unchanged.
     SpecificationError
         ``over`` or ``by`` isn't a covariate of the model.
 
@@ -143,13 +148,13 @@ def report(
     >>> page.name
     'report.html'
     """
-    target = Path(path)
+    target = as_path(path, (".html", ".htm"))
     if os.path.lexists(target) and not overwrite:
         raise StorageError(
             f"{str(target)!r} exists", "a new name", "say overwrite=True to replace it"
         )
     along, apart = choose_axes(Posterior.from_fit(fit).design, over, by)
-    comparison = comparison or compare_gee(fit)
+    comparison = compare_gee(fit, groups=groups) if comparison is None else comparison
     png = picture_png(fit, along, by=apart, comparison=comparison) if along else None
     page = render_report(fit, comparison, png)
     with replacing(target) as scratch:
@@ -174,7 +179,8 @@ def picture_png(
     from matplotlib import pyplot as plt
 
     gee = "exchangeable" if comparison is None else _gee(comparison)
-    collection = plot_population_curve(fit, over, by=by, gee=gee, backend="matplotlib")
+    level = {} if comparison is None else {n: comparison.facts[n] for n in ("ci_prob", "ci_kind")}
+    collection = plot_population_curve(fit, over, by=by, gee=gee, backend="matplotlib", **level)
     figure = collection.viz["figure"].item()
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
@@ -185,7 +191,8 @@ def picture_png(
 def render_report(fit: xr.DataTree, comparison: Comparison, png: bytes | None) -> str:
     """The page's text; every name of the data is escaped."""
     specification = read_specification(fit)
-    prob, kind = interval_settings(comparison.facts["ci_prob"], None)
+    prob, kind = comparison.facts["ci_prob"], comparison.facts["ci_kind"]
+    priors = {n: str(Prior.from_dict(prior)) for n, prior in specification.priors.items()}
     template = Environment(autoescape=True, trim_blocks=True).from_string(_PAGE)
     return template.render(
         style=Markup(_STYLE),
@@ -195,7 +202,7 @@ def render_report(fit: xr.DataTree, comparison: Comparison, png: bytes | None) -
         picture=base64.b64encode(png).decode("ascii") if png else None,
         parameters=_parameters(fit, prob, kind),
         interval=f"{100 * prob:g} % credible intervals ({kind}).",
-        lists={"Priors": specification.priors, "How it was made": _made(specification)},
+        lists={"Priors": priors, "How it was made": _made(specification)},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import nutpie
@@ -55,14 +56,18 @@ class Sampler:
     def __post_init__(self) -> None:
         for name in ("draws", "tune", "chains", "max_treedepth"):
             value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise SpecificationError(f"{name}={value!r}", "a whole number from 1")
-        if self.cores is not None and self.cores < 1:
+        if self.cores is not None and not (_is_whole(self.cores) and self.cores >= 1):
             raise SpecificationError(f"cores={self.cores!r}", "a whole number from 1")
-        if self.seed is not None and not 0 <= self.seed < 2**63:
+        if self.seed is not None and not (_is_whole(self.seed) and 0 <= self.seed < 2**63):
             raise SpecificationError(f"seed={self.seed!r}", "a whole number from 0 to 2⁶³")
-        if not 0 < self.target_accept < 1:
+        if not isinstance(self.target_accept, Real) or not 0 < self.target_accept < 1:
             raise SpecificationError(f"target_accept={self.target_accept!r}", "between 0 and 1")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def sample(model: pm.Model, sampler: Sampler, seed: int) -> tuple[xr.DataTree, bool]:

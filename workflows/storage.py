@@ -18,7 +18,7 @@ from popavg.errors import StorageError
 from popavg.posterior_tools.draws import read_specification
 from popavg.specification import ATTRIBUTE, Specification
 
-__all__ = ["load", "replacing", "save"]
+__all__ = ["as_path", "load", "replacing", "save"]
 
 type PathLike = str | os.PathLike[str]
 
@@ -63,7 +63,7 @@ def save(fit: xr.DataTree, path: PathLike, *, overwrite: bool = False) -> Path:
     >>> pa.load(pa.save(pa.load_example(), folder / "fit.nc"))["posterior"].sizes["chain"]
     4
     """
-    target = Path(path)
+    target = as_path(path, ())
     read_specification(fit)
     write = _writer(fit, target)
     _check_target(target, overwrite=overwrite)
@@ -98,7 +98,7 @@ def load(path: PathLike) -> xr.DataTree:
     ...
     popavg.errors.StorageError: there is no file 'nowhere.nc'. Check the path.
     """
-    source = Path(path)
+    source = as_path(path, ())
     if not os.path.exists(source):
         raise StorageError(f"there is no file {str(source)!r}", remedy="check the path")
     tree = _read(source)
@@ -115,6 +115,22 @@ def load(path: PathLike) -> xr.DataTree:
     return _respelt(tree, stems)
 
 
+def as_path(path: PathLike, endings: tuple[str, ...]) -> Path:
+    """A path with one of these endings.
+
+    Raises
+    ------
+    StorageError
+        Not a path, or another ending.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise StorageError(f"the path is of type {type(path).__name__}", "text or a pathlib.Path")
+    found = Path(path)
+    if endings and found.suffix.lower() not in endings:
+        raise StorageError(f"the path {str(found)!r} ends in {found.suffix!r}", listing(endings))
+    return found
+
+
 @contextmanager
 def replacing(target: Path) -> Generator[Path]:
     """Give a temporary path to write to; it takes the target's place when all went well.
@@ -124,6 +140,10 @@ def replacing(target: Path) -> Generator[Path]:
     StorageError
         Writing or renaming failed; the target is then as it was, and nothing else is left.
     """
+    if not target.parent.is_dir():
+        raise StorageError(
+            f"the folder {str(target.parent)!r} doesn't exist", remedy="make it first"
+        )
     scratch: Path | None = None
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))

@@ -21,8 +21,9 @@ def listing(items: Iterable[object], limit: int = 12) -> str:
 
 def suggestion(value: object, choices: Iterable[object]) -> str:
     """A ``did you mean`` half-sentence, or nothing."""
-    close = get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
+    names = {str(choice).lower(): str(choice) for choice in choices}
+    close = get_close_matches(str(value).lower(), names, n=1, cutoff=0.65)
+    return f"did you mean {names[close[0]]!r}?" if close else ""
 
 
 def check_choice[T](argument: str, value: T, choices: Sequence[T]) -> T:

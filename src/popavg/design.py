@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from popavg._checks import listing
 from popavg.design_checks import check_clusters, check_constant, check_finite, check_rank
-from popavg.errors import FormulaError
+from popavg.errors import DataError, FormulaError
 from popavg.families import Family, family_for
 from popavg.fixed_effects import FixedEffects
 from popavg.formula import Formula
@@ -160,7 +161,9 @@ class Design:
         factors = (name for grouping in self.groupings for name in grouping.factor)
         present = (name for name in factors if name in frame.columns)
         columns = tuple(dict.fromkeys((*self.predictors, *present)))
-        selected, _ = take_complete(select(frame, columns), "error", {})
+        _check_new_columns(frame, self.predictors)
+        selected = select(frame, columns)
+        _check_new_rows(selected)
         for name in self.predictors:
             selected[name] = like_training(selected[name], self.frame[name])
         matrices = self._evaluate(selected)
@@ -171,6 +174,25 @@ class Design:
         X, offset = self.fixed.evaluate(frame)
         groups = tuple(grouping.evaluate(frame) for grouping in self.groupings)
         return DesignMatrices(self.fixed.terms, X, offset, groups)
+
+
+def _check_new_columns(frame: pd.DataFrame, needed: Sequence[str]) -> None:
+    lacking = [name for name in needed if name not in frame.columns]
+    if lacking:
+        raise DataError(
+            f"the new rows lack the column{'s' * (len(lacking) > 1)} {listing(lacking)}",
+            f"rows with {listing(needed)}",
+            "add what is missing",
+        )
+
+
+def _check_new_rows(frame: pd.DataFrame) -> None:
+    counts = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
+    if counts:
+        told = ", ".join(f"{name!r} {count}" for name, count in counts.items())
+        raise DataError(
+            f"missing values in the new rows ({told})", "complete rows", "fill or leave them out"
+        )
 
 
 def family_of(formula: str | Formula, link: Link) -> Family:

@@ -151,12 +151,22 @@ def check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
                 listing(frame.columns),
                 suggestion(name, frame.columns) or "check the spelling in the formula",
             )
-        if name in RESERVED_NAMES or "/" in name:
+        if name in RESERVED_NAMES:
             raise DataError(
                 f"the column name {name!r} is reserved for the results",
-                f"names without '/', other than {listing(sorted(RESERVED_NAMES), limit=30)}",
-                f"rename it: data.rename(columns={{{name!r}: '{name.replace('/', '_')}_'}})",
+                f"names other than {listing(sorted(RESERVED_NAMES), limit=30)}",
+                f"rename it: data.rename(columns={{{name!r}: '{name}_'}})",
             )
+        if set(name) & {"/", "%"} or name != name.strip():
+            raise DataError(
+                f"the column name {name!r} can't be stored in a fit",
+                "names without '/', '%' and spaces at their ends",
+                f"rename it: data.rename(columns={{{name!r}: {_storable(name)!r}}})",
+            )
+
+
+def _storable(name: str) -> str:
+    return name.replace("/", "_").replace("%", "percent").strip()
 
 
 def take_complete(

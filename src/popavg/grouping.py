@@ -16,7 +16,7 @@ from popavg.fixed_effects import FixedEffects
 from popavg.formula import GroupTerm
 from popavg.labels import labels, positions
 
-__all__ = ["GroupDesign", "Grouping", "outermost"]
+__all__ = ["GroupDesign", "Grouping", "check_labels", "outermost"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,8 @@ class Grouping:
         cls, factor: tuple[str, ...], terms: Sequence[GroupTerm], frame: pd.DataFrame
     ) -> Grouping:
         name = terms[0].name
+        for column in factor:
+            check_labels(frame[column], "the clusters' column ")
         parts = tuple(FixedEffects.build(term.effects, frame) for term in terms)
         effects = tuple(effect for part in parts for effect in part.terms)
         _check_effects(name, effects)
@@ -97,6 +99,26 @@ class Grouping:
         if len(self.factor) == 1:
             return positions(frame[self.factor[0]], self.levels)
         return positions(_joined(self.factor, frame), self.levels)
+
+
+def check_labels(column: pd.Series, argument: str) -> None:
+    """The column's values can be names of clusters.
+
+    Raises
+    ------
+    DataError
+        Fractional numbers: a measurement, not a label.
+    """
+    if pd.api.types.is_float_dtype(column):
+        fractional = column[column % 1 != 0]
+        if len(fractional):
+            raise DataError(
+                f"{argument}{str(column.name)!r} holds fractional numbers such as "
+                f"{fractional.iloc[0]:g}: a measurement, not a label of clusters",
+                "a column of whole numbers, text or categories",
+                "name the clusters' column, or convert labels with "
+                f"data[{str(column.name)!r}].astype(str)",
+            )
 
 
 def _check_effects(name: str, effects: tuple[str, ...]) -> None:

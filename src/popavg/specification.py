@@ -48,8 +48,8 @@ class Specification:
         Types and levels of the training frame's columns.
     missing : Missing
         What was done about missing values.
-    priors : dict of str to str
-        Priors as printed.
+    priors : dict of str to dict
+        Every parameter's prior as ``Prior.to_dict()`` gives it, at full precision.
     sampler : dict
         Seed, chains, draws, tuning steps, method, verdict, whether it was interrupted.
     versions : dict of str to str
@@ -65,7 +65,7 @@ class Specification:
     groups: tuple[GroupSpecification, ...]
     columns: dict[str, dict[str, Any]]
     missing: Missing = field(default_factory=Missing)
-    priors: dict[str, str] = field(default_factory=dict)
+    priors: dict[str, dict[str, Any]] = field(default_factory=dict)
     sampler: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
