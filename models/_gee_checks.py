@@ -40,7 +40,7 @@ def check_time(
         raise SpecificationError(
             "working_correlation='ar1' without a time",
             "the column that orders the rows of a cluster",
-            "say time='visit'",
+            "name the column of the times with time=",
         )
     twice = pd.DataFrame({"cluster": codes, "time": time}).duplicated().to_numpy()
     if twice.any():

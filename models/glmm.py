@@ -76,7 +76,7 @@ def glmm(
 
     Notes
     -----
-    g(E[y | u]) = Xβ + offset + Σ_g Z_g u_g, u_g ~ N(0, Σ_g), where Where there
+    g(E[y | u]) = Xβ + offset + Σ_g Z_g u_g, u_g ~ N(0, Σ_g). Where there
     is an intercept, the other columns of X are centred inside and β is what it would be without:
     β_0 = α − Σ_k x̄_k β_k; the sampler then meets an intercept and slopes that hardly depend on
     each other. Names that begin with ``_`` are the sampler's own.
