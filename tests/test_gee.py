@@ -203,7 +203,7 @@ def bad_input(**changes: Any) -> None:
         ({"groups": "time"}, "DataError", r"fractional numbers such as .*a measurement.*astype"),
         ({"link": "logitt"}, "SpecificationError", "logitt"),
         ({"working_correlation": "ar2"}, "SpecificationError", "'ar2' is unknown.*'ar1'"),
-        ({"working_correlation": "ar1"}, "SpecificationError", "without a time.*time='visit'"),
+        ({"working_correlation": "ar1"}, "SpecificationError", "without a time.*with time="),
         ({"working_correlation": "independence", "alpha": 0.1}, "SpecificationError", "has none"),
         ({"alpha": 1.0}, "SpecificationError", r"alpha=1.0 .* 7 rows.*-0.166667 < alpha < 1"),
         ({"alpha": -0.2}, "SpecificationError", r"-0.166667 < alpha < 1"),
