@@ -97,7 +97,7 @@ def population_coefficients(
         own counts as one trial.
     working_correlation, alpha, groups, time : optional
         Of the estimating equation: see :func:`popavg.gee`. ``alpha`` must be given for
-        ``"exchangeable"`` and ``"ar1"``; ``groups`` where the model has several factors.
+        ``"exchangeable"`` and ``"ar1"``; ``groups`` where the model has crossed factors.
 
     Returns
     -------

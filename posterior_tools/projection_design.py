@@ -39,7 +39,8 @@ class WorkingStructure:
     alpha : float or None
         The correlation; None for independence.
     groups : str or None
-        Column (or grouping factor) of the clusters; by default the model's only factor.
+        Column (or grouping factor) of the clusters; by default the factor in which all others are
+        nested.
     time : str or None
         Column of the times, for ``"ar1"``.
     """
@@ -99,8 +100,9 @@ class ProjectionDesign:
             A working correlation without clusters or time, or with an impossible α.
         """
         frame, matrices, label = _rows(posterior, design)
-        _check_varied(matrices)
         observed = frame is posterior.design.frame
+        if not observed:  # the fit's own design was checked when it was built
+            _check_varied(matrices)
         weight = _weights(weights, frame)
         trials = posterior.design.response.trials if observed else None
         distinct, rows, _ = distinct_rows(matrices)

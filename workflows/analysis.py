@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from popavg.design import Design, family_of, require_groups
 from popavg.errors import StorageError
 from popavg.formula import Formula
-from popavg.links import get_link
 from popavg.models.gee import gee_from_design
 from popavg.posterior_tools.comparison import Comparison
 from popavg.posterior_tools.summaries import interval_settings
 from popavg.workflows.axes import choose_axes
 from popavg.workflows.compare import compare_gee
 from popavg.workflows.fitting import fit as fit_model
+from popavg.workflows.fitting import read_design
 from popavg.workflows.reporting import picture_png, render_report
 from popavg.workflows.storage import replacing, save
 
@@ -119,11 +118,8 @@ def rehearse(
         What the fit would raise for this formula, data and link; what the GEE raises (separation,
         no convergence, clusters that aren't); a covariate or a level that isn't one.
     """
-    chosen, parsed = get_link(link), Formula.parse(formula)
-    require_groups(parsed)
-    family = family_of(parsed, chosen)
-    missing, extra = fit_options.get("missing", "error"), fit_options.get("keep", ())
-    design = Design.build(parsed, data, family=family, missing=missing, extra=extra)
+    missing, keep = fit_options.get("missing", "error"), fit_options.get("keep", ())
+    design, chosen, family = read_design(formula, data, link, missing=missing, keep=keep)
     over, by = choose_axes(design, *axes)
     interval_settings(gee_options.get("ci_prob"), gee_options.get("ci_kind"))
     names = ("groups", "working_correlation", "time", "alpha")

@@ -47,8 +47,8 @@ def compare_gee(
     fit : xarray.DataTree
         From :func:`popavg.fit`.
     working_correlation, groups, time, alpha : optional
-        Of the GEE, see :func:`popavg.gee`. ``groups`` is the model's grouping factor where it
-        has only one.
+        Of the GEE, see :func:`popavg.gee`. ``groups`` is by default the grouping factor in which
+        all others are nested.
     method : str
         Definition of the population-averaged coefficients, see
         :func:`popavg.population_coefficients`; the projection uses the GEE's working correlation
@@ -64,7 +64,7 @@ def compare_gee(
     Raises
     ------
     SpecificationError
-        Several grouping factors and no ``groups``.
+        Crossed grouping factors and no ``groups``.
     EstimandError
         A model without random effects, or a method without a formula for this link.
     SeparationError, ConvergenceError

@@ -29,7 +29,7 @@ from popavg.workflows.verdict import judge, warn_if_needed
 if TYPE_CHECKING:
     from popavg.models.random_effects import Parametrization
 
-__all__ = ["fit"]
+__all__ = ["fit", "read_design"]
 
 _ENGINES = ("pymc", "pytensor", "nutpie", "numba")
 
@@ -124,7 +124,9 @@ def fit(
     >>> import popavg as pa
     >>> data = pa.load_dataset("cbpp")
     >>> fit = pa.fit("p(incidence, size) ~ period + (1 | herd)", data, link="logit", seed=1,
-    ...              progress=False)  # doctest: +SKIP
+    ...              progress=False)
+    >>> fit["posterior"]["beta"].dims, fit["posterior"].sizes["chain"]
+    (('chain', 'draw', 'term'), 4)
     """
     sampler = Sampler(draws, tune, chains, cores, seed, target_accept, max_treedepth, progress)
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
@@ -132,7 +134,7 @@ def fit(
         _check_alone(data=data, link=link, priors=priors, keep=keep or None)
         built = model
     else:
-        design, chosen, family = _design(model, data, link, missing=missing, keep=keep)
+        design, chosen, family = read_design(model, data, link, missing=missing, keep=keep)
         built = build_model(
             design, link=chosen, family=family, priors=priors, parametrization=parametrization
         )
@@ -140,7 +142,7 @@ def fit(
     return _fit_model(built, sampler, groups)
 
 
-def _design(
+def read_design(
     formula: str,
     data: pd.DataFrame | None,
     link: str | Link | None,
@@ -148,6 +150,13 @@ def _design(
     missing: MissingPolicy,
     keep: Sequence[str],
 ) -> tuple[Design, Link, Family]:
+    """All of a fit that needs no draws: the formula joined to the data, link and family.
+
+    Raises
+    ------
+    FormulaError, DataError, SpecificationError
+        What :func:`fit` raises for this formula, data and link.
+    """
     if link is None:
         raise SpecificationError(
             "no link was given",

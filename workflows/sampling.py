@@ -19,7 +19,7 @@ __all__ = ["Sampler", "sample"]
 #: What is kept of the sampler's statistics.
 STATISTICS = (
     *("diverging", "depth", "maxdepth_reached", "n_steps", "step_size", "energy", "logp"),
-    *("tree_depth", "acceptance_rate", "mean_tree_accept"),
+    "mean_tree_accept",
 )
 
 
