@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST_SD", "QUADRATURES", "integrate"]
+__all__ = ["LARGEST_SD", "QUADRATURES", "cpus", "integrate"]
 
 type Floats = NDArray[np.float64]
 type Kernel = Callable[[Floats, Floats, Floats, Floats], None]
@@ -225,6 +225,24 @@ def _cloglog_logs(eta: Floats, sd: Floats, log_mean: Floats, log_complement: Flo
 QUADRATURES: dict[str, Kernel] = {"logit": _logit_logs, "cloglog": _cloglog_logs}
 
 
+def cpus() -> int:
+    """Number of processors that this process may use.
+
+    Returns
+    -------
+    int
+        Fewer than the machine has where an affinity mask or a container says so.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.quadrature import cpus
+    >>> cpus() >= 1
+    True
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def integrate(name: str, eta: Floats, sd: Floats) -> tuple[Floats, Floats]:
     """Logarithms of the marginal mean and of its complement, element by element.
 
@@ -263,6 +281,6 @@ def integrate(name: str, eta: Floats, sd: Floats) -> tuple[Floats, Floats]:
         kernel(*arrays)
     else:
         pieces = zip(*(np.array_split(array, eta.size // 4096) for array in arrays), strict=True)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cpus()) as pool:
             list(pool.map(lambda piece: kernel(*piece), pieces))
     return arrays[2].reshape(eta.shape), arrays[3].reshape(eta.shape)
