@@ -11,7 +11,14 @@ from popavg._checks import listing
 from popavg.errors import DataError
 from popavg.specification import GroupSpecification, Specification
 
-__all__ = ["check_correlations", "check_posterior", "flat_draws", "in_order"]
+__all__ = [
+    "check_correlations",
+    "check_finite_draws",
+    "check_posterior",
+    "covariance_root",
+    "flat_draws",
+    "in_order",
+]
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +58,10 @@ def in_order(array: xr.DataArray, dim: str, labels: tuple[str, ...]) -> xr.DataA
             listing(labels),
             "label the draws as the formula names them",
         )
-    return array.isel({dim: found.get_indexer(pd.Index(labels))})
+    places = found.get_indexer(pd.Index(labels))
+    if np.array_equal(places, np.arange(len(places))):
+        return array
+    return array.isel({dim: places})
 
 
 def flat_draws(array: xr.DataArray) -> Floats:
@@ -60,7 +70,63 @@ def flat_draws(array: xr.DataArray) -> Floats:
     return ordered.reshape(-1, *ordered.shape[2:])
 
 
-def check_correlations(name: str, stored: xr.DataArray, correlation: Floats) -> None:
+def check_finite_draws(name: object, values: Floats, *, minimum: float | None = None) -> None:
+    """Draws, on the first axis, are finite and not below a minimum.
+
+    Raises
+    ------
+    DataError
+        Some aren't; the message says how many and which is the first.
+    """
+    flat = values.reshape(len(values), -1)
+    finite = np.isfinite(flat).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"{(~finite).sum()} of {len(flat)} draws of {str(name)!r} are NaN or infinite, "
+            f"first draw {int(np.argmin(finite))}",
+            "finite draws",
+            "remove unfinished draws before summarising",
+        )
+    low = np.zeros(len(flat), dtype=bool) if minimum is None else (flat < minimum).any(axis=1)
+    if low.any():
+        raise DataError(
+            f"{low.sum()} of {len(flat)} draws of {str(name)!r} are negative",
+            "standard deviations from 0",
+            "check whether these are logarithms or variances",
+        )
+
+
+def covariance_root(
+    sd: Floats,
+    correlation: Floats | None,
+    *,
+    name: str,
+    stored_as: np.dtype | None = None,
+) -> Floats:
+    """Roots R of covariance matrices, Σ = RR', shape (draws, effects, effects).
+
+    Raises
+    ------
+    DataError
+        A draw isn't a correlation matrix.
+
+    Notes
+    -----
+    By the correlations' eigenvectors, which exist also where Σ is singular. Eigenvalues
+    below zero by no more than the rounding of the stored numbers are those of a singular
+    matrix and count as zero; what is further below is refused.
+    """
+    if correlation is None:
+        return sd[:, :, None] * np.eye(sd.shape[1])
+    dtype = correlation.dtype if stored_as is None else stored_as
+    correlation = correlation.astype(np.float64)
+    check_correlations(name, dtype, correlation)
+    eigenvalues, vectors = np.linalg.eigh(correlation)
+    scale = np.sqrt(np.where(eigenvalues > 0.0, eigenvalues, 0.0))
+    return sd[:, :, None] * vectors * scale[:, None, :]
+
+
+def check_correlations(name: str, stored_as: np.dtype, correlation: Floats) -> None:
     """Matrices are symmetric, with unit diagonal, positive semi-definite to stored precision.
 
     Raises
@@ -69,8 +135,8 @@ def check_correlations(name: str, stored: xr.DataArray, correlation: Floats) -> 
         Some aren't; the message says how many.
     """
     size = correlation.shape[-1]
-    stored_as = stored.dtype if stored.dtype.kind == "f" else np.dtype(np.float64)
-    rounding = 16 * size * float(np.finfo(stored_as).eps)
+    precision = stored_as if stored_as.kind == "f" else np.dtype(np.float64)
+    rounding = 16 * size * float(np.finfo(precision).eps)
     unit = np.abs(np.einsum("sqq->sq", correlation) - 1.0).max(axis=-1) <= rounding
     symmetric = np.abs(correlation - correlation.mT).max(axis=(1, 2)) <= rounding
     definite = np.linalg.eigvalsh(correlation)[:, 0] >= -rounding
@@ -89,17 +155,12 @@ def _needed(group: GroupSpecification) -> list[str]:
 
 
 def _check_draws(array: xr.DataArray) -> None:
+    """Dims, and values unless they are lazy: those are checked where they are read."""
     if not {"chain", "draw"} <= set(array.dims) or not array.size:
         raise DataError(
             f"{str(array.name)!r} has the dims {listing(array.dims)} "
             f"of sizes {tuple(array.sizes.values())}",
             "chain, draw and its own, with at least one draw",
         )
-    finite = np.isfinite(flat_draws(array))
-    bad = int((~finite.all(axis=tuple(range(1, finite.ndim)))).sum())
-    if bad:
-        raise DataError(
-            f"{bad} of {len(finite)} draws of {str(array.name)!r} are NaN or infinite",
-            "finite draws",
-            "remove unfinished draws before summarising",
-        )
+    if array.chunks is None:
+        check_finite_draws(array.name, flat_draws(array))

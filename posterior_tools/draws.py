@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from popavg._checks import listing
-from popavg.design import Design, DesignMatrices, family_of
-from popavg.errors import DataError, EstimandError, SpecificationError, StorageError
+from popavg.design import Design, family_of
+from popavg.errors import EstimandError, SpecificationError, StorageError
 from popavg.families import Family
+from popavg.formula import Formula
 from popavg.links import Link, get_link
 from popavg.posterior_tools._draw_checks import (
-    check_correlations,
+    check_finite_draws,
     check_posterior,
+    covariance_root,
     flat_draws,
     in_order,
 )
+from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.tree import read_training_frame
 from popavg.specification import ATTRIBUTE, Specification
 
-__all__ = ["Posterior", "read_specification"]
+__all__ = ["Need", "Posterior", "assemble", "read_specification"]
 
-#: Largest temporary array, in numbers.
-BLOCK = 4_000_000
+#: Draws beside those of the parameters: the clusters' own effects, one new cluster's.
+type Need = Literal["effects", "new"]
+
+Floats = NDArray[np.float64]
 
 _GROUPS = ("posterior", "constant_data", "training_data")
 
@@ -44,7 +49,7 @@ class Posterior:
     design : Design
         Rebuilt from the fit's own training frame.
     data : xarray.Dataset
-        The fit's ``posterior`` group.
+        The fit's ``posterior`` group; on NumPy or, where it was opened so, lazily on dask.
     """
 
     specification: Specification
@@ -77,10 +82,9 @@ class Posterior:
                 f"the fit has no group {listing(absent)}", listing(_GROUPS), "pass a whole fit"
             )
         frame = read_training_frame(fit, specification)
-        family = family_of(specification.formula, get_link(specification.link))
-        design = Design.build(
-            specification.formula, frame, family=family, extra=tuple(frame.columns)
-        )
+        formula = Formula.parse(specification.formula, one_sided=True)
+        family = family_of(formula, get_link(specification.link))
+        design = Design.build(formula, frame, family=family, extra=tuple(frame.columns))
         design = replace(design, missing=specification.missing)
         _check_same_design(fit, design)
         data = fit["posterior"].to_dataset()
@@ -102,12 +106,17 @@ class Posterior:
         """Draws over all chains."""
         return self.data.sizes["chain"] * self.data.sizes["draw"]
 
-    @cached_property
-    def beta(self) -> NDArray[np.float64]:
-        """Conditional coefficients, shape (draws, terms), in the design's order."""
-        return flat_draws(in_order(self.data["beta"], "term", self.design.matrices.terms))
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the draws are on dask and are read block by block."""
+        return any(array.chunks is not None for array in self.data.data_vars.values())
 
-    def standard_deviations(self, group: str) -> NDArray[np.float64]:
+    @cached_property
+    def beta(self) -> Floats:
+        """Conditional coefficients, shape (draws, terms), in the design's order."""
+        return flat_draws(self.arrays()["beta"])
+
+    def standard_deviations(self, group: str) -> Floats:
         """Standard deviations of a factor's effects, shape (draws, effects).
 
         Raises
@@ -115,18 +124,12 @@ class Posterior:
         DataError
             Some are negative.
         """
-        name, effects = f"sd_{group}", self._effect_names(group)
-        sd = flat_draws(in_order(self.data[name], f"effect_{group}", effects))
-        negative = int((sd < 0).any(axis=1).sum())
-        if negative:
-            raise DataError(
-                f"{negative} of {len(sd)} draws of {name!r} are negative",
-                "standard deviations from 0",
-                "check whether these are logarithms or variances",
-            )
+        array = self.arrays()[f"sd_{group}"]
+        sd = flat_draws(array)
+        check_finite_draws(array.name, sd, minimum=0.0)
         return sd
 
-    def covariance_root(self, group: str) -> NDArray[np.float64]:
+    def covariance_root(self, group: str) -> Floats:
         """Roots R of a factor's covariance matrices, Σ = RR', shape (draws, effects, effects).
 
         Raises
@@ -134,26 +137,17 @@ class Posterior:
         DataError
             A standard deviation is negative, or a draw of the correlations isn't a correlation
             matrix.
-
-        Notes
-        -----
-        By the correlations' eigenvectors, which exist also where Σ is singular. Eigenvalues
-        below zero by no more than the rounding of the stored numbers are those of a singular
-        matrix and count as zero; what is further below is refused.
         """
-        sd, name = self.standard_deviations(group), f"corr_{group}"
-        if name not in self.data:
-            return sd[:, :, None] * np.eye(sd.shape[1])
-        effects = self._effect_names(group)
-        ordered = in_order(self.data[name], f"effect_{group}", effects)
-        ordered = in_order(ordered, f"effect_{group}_other", effects)
-        correlation = flat_draws(ordered.transpose(..., f"effect_{group}", f"effect_{group}_other"))
-        check_correlations(name, ordered, correlation)
-        eigenvalues, vectors = np.linalg.eigh(correlation)
-        scale = np.sqrt(np.where(eigenvalues > 0.0, eigenvalues, 0.0))
-        return sd[:, :, None] * vectors * scale[:, None, :]
+        arrays = self.arrays()
+        correlation = arrays.get(f"corr_{group}")
+        return covariance_root(
+            self.standard_deviations(group),
+            None if correlation is None else flat_draws(correlation),
+            name=f"corr_{group}",
+            stored_as=None if correlation is None else correlation.dtype,
+        )
 
-    def covariance(self, group: str) -> NDArray[np.float64]:
+    def covariance(self, group: str) -> Floats:
         """Covariance matrices of a factor's effects, shape (draws, effects, effects).
 
         Raises
@@ -164,7 +158,7 @@ class Posterior:
         root = self._roots[group]
         return root @ root.mT
 
-    def effects(self, group: str) -> NDArray[np.float64]:
+    def effects(self, group: str) -> Floats:
         """The clusters' own effects, shape (draws, clusters, effects), in the design's order.
 
         Raises
@@ -172,44 +166,77 @@ class Posterior:
         EstimandError
             The fit has none.
         """
-        if f"u_{group}" not in self.data:
-            raise EstimandError(
-                f"the fit has no draws 'u_{group}' of the clusters' own effects",
-                "the targets 'population' and 'typical'",
-                "fit with the latent model to get them",
-            )
-        names = self.specification.group_names
-        levels = self.design.matrices.groups[names.index(group)].levels
-        ordered = in_order(self.data[f"u_{group}"], group, levels)
-        ordered = in_order(ordered, f"effect_{group}", self._effect_names(group))
-        return flat_draws(ordered.transpose(..., group, f"effect_{group}"))
+        return flat_draws(self._effect_draws(group))
 
-    def predictor(self, matrices: DesignMatrices, rows: slice) -> NDArray[np.float64]:
-        """Linear predictor with the random effects at zero, shape (draws in ``rows``, rows)."""
-        return self.beta[rows] @ matrices.X.T + matrices.offset
+    def arrays(self, needs: Sequence[Need] = ()) -> dict[str, xr.DataArray]:
+        """The draws by name, dims (chain, draw, …), labels in the design's order; lazy if they are.
 
-    def variance(self, matrices: DesignMatrices, rows: slice) -> NDArray[np.float64]:
-        """Variance v = z'Σz over all factors, shape (draws in ``rows``, rows or 1).
+        Parameters
+        ----------
+        needs : sequence of {"effects", "new"}
+            ``"effects"`` for the clusters' own effects too.
 
-        One column where v is the same for all rows (random intercepts only). A sum of squares,
-        ‖R'z‖², so that it can't be negative.
+        Raises
+        ------
+        DataError
+            Labels that aren't those of the design.
+        EstimandError
+            Effects that the fit hasn't.
         """
-        total: NDArray[np.float64] = np.zeros((len(self.beta[rows]), 1))
-        for group in matrices.groups:
-            constant = len(group.Z) > 0 and bool(np.equal(group.Z, group.Z[:1]).all())
-            z = group.Z[:1] if constant else group.Z
-            for column in np.moveaxis(self._roots[group.name][rows], 2, 0):
-                total = total + (column @ z.T) ** 2
-        return total
+        found = {"beta": in_order(self.data["beta"], "term", self.design.matrices.terms)}
+        for group in self.specification.groups:
+            effect, name = f"effect_{group.name}", group.name
+            found[f"sd_{name}"] = in_order(self.data[f"sd_{name}"], effect, group.effects)
+            if f"corr_{name}" in self.data:
+                rows = in_order(self.data[f"corr_{name}"], effect, group.effects)
+                both = in_order(rows, f"{effect}_other", group.effects)
+                found[f"corr_{name}"] = both.transpose(..., effect, f"{effect}_other")
+            if "effects" in needs:
+                found[f"u_{name}"] = self._effect_draws(name)
+        return {name: array.transpose("chain", "draw", ...) for name, array in found.items()}
 
-    def blocks(self, n_rows: int) -> Iterator[slice]:
-        """Slices of draws, small enough that draws × rows stays below :data:`BLOCK`."""
-        size = max(1, BLOCK // max(n_rows, 1))
-        for start in range(0, self.n_draws, size):
-            yield slice(start, min(start + size, self.n_draws))
+    def block(
+        self,
+        rows: slice = slice(None),
+        *,
+        needs: Sequence[Need] = (),
+        seed: int | np.random.Generator = 0,
+    ) -> DrawBlock:
+        """Draws as plain arrays.
+
+        Parameters
+        ----------
+        rows : slice
+            Which draws, of all chains in order; all by default.
+        needs : sequence of {"effects", "new"}
+            What else: the clusters' own effects, those of one new cluster for each draw.
+        seed : int or numpy.random.Generator
+            Where the new cluster's effects come from.
+
+        Raises
+        ------
+        DataError
+            Draws that are impossible.
+        EstimandError
+            Effects that the fit hasn't.
+        """
+        names = self.specification.group_names
+        effects = {name: self.effects(name)[rows] for name in names} if "effects" in needs else {}
+        roots = {name: root[rows] for name, root in self._roots.items()}
+        noise = self.noise(seed) if "new" in needs else {}
+        new = {name: np.einsum("sqr,sr->sq", roots[name], z[rows]) for name, z in noise.items()}
+        return DrawBlock(self.link, self.beta[rows], roots, effects, new)
+
+    def noise(self, seed: int | np.random.Generator) -> dict[str, Floats]:
+        """Standard normal numbers of one new cluster for each draw, shape (draws, effects)."""
+        rng = np.random.default_rng(seed)
+        return {
+            group.name: rng.standard_normal((self.n_draws, len(group.effects)))
+            for group in self.specification.groups
+        }
 
     def labelled(
-        self, values: NDArray[np.float64], dim: str, labels: list[str] | None, name: str
+        self, values: Floats, dim: str, labels: list[str] | None, name: str
     ) -> xr.DataArray:
         """Values of shape (draws, estimands) with chain, draw and names."""
         chains, draws = self.data.sizes["chain"], self.data.sizes["draw"]
@@ -220,11 +247,56 @@ class Posterior:
         return xr.DataArray(shaped, dims=("chain", "draw", dim), coords=coords, name=name)
 
     @cached_property
-    def _roots(self) -> dict[str, NDArray[np.float64]]:
+    def _roots(self) -> dict[str, Floats]:
         return {name: self.covariance_root(name) for name in self.specification.group_names}
 
-    def _effect_names(self, group: str) -> tuple[str, ...]:
-        return self.specification.groups[self.specification.group_names.index(group)].effects
+    def _effect_draws(self, group: str) -> xr.DataArray:
+        if f"u_{group}" not in self.data:
+            raise EstimandError(
+                f"the fit has no draws 'u_{group}' of the clusters' own effects",
+                "the targets 'population', 'typical' and 'new'",
+                "fit with the latent model to get them",
+            )
+        position = self.specification.group_names.index(group)
+        levels = self.design.matrices.groups[position].levels
+        effects = self.specification.groups[position].effects
+        ordered = in_order(self.data[f"u_{group}"], group, levels)
+        ordered = in_order(ordered, f"effect_{group}", effects)
+        return ordered.transpose("chain", "draw", group, f"effect_{group}")
+
+
+def assemble(
+    link: Link, groups: Sequence[str], arrays: Mapping[str, Floats], noise: Mapping[str, Floats]
+) -> DrawBlock:
+    """A block from the plain arrays of some draws, checked.
+
+    Parameters
+    ----------
+    link : Link
+        The model's link.
+    groups : sequence of str
+        Grouping factors.
+    arrays : mapping of str to numpy.ndarray, shape (draws, …)
+        By the names of :meth:`Posterior.arrays`.
+    noise : mapping of str to numpy.ndarray, shape (draws, effects)
+        Of a new cluster; may be empty.
+
+    Raises
+    ------
+    DataError
+        Draws that are NaN, infinite or impossible.
+    """
+    for name, values in arrays.items():
+        check_finite_draws(name, values, minimum=0.0 if name.startswith("sd_") else None)
+    roots = {
+        name: covariance_root(
+            arrays[f"sd_{name}"].astype(np.float64), arrays.get(f"corr_{name}"), name=f"corr_{name}"
+        )
+        for name in groups
+    }
+    effects = {name: arrays[f"u_{name}"] for name in groups if f"u_{name}" in arrays}
+    new = {name: np.einsum("sqr,sr->sq", roots[name], z) for name, z in noise.items()}
+    return DrawBlock(link, arrays["beta"].astype(np.float64), roots, effects, new)
 
 
 def read_specification(fit: xr.DataTree) -> Specification:

@@ -84,7 +84,7 @@ def design_groups(design: Design) -> dict[str, xr.Dataset]:
     frame = {name: ("obs", values) for name, values in columns.to_arrays(design.frame).items()}
     return {
         "constant_data": xr.Dataset(data, coords=coords),
-        "observed_data": xr.Dataset({"y": ("obs", response.y)}),
+        "observed_data": xr.Dataset({"y": ("obs", response.y)} if response.is_given else {}),
         "training_data": xr.Dataset(frame),
     }
 

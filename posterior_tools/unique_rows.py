@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from popavg.design import DesignMatrices
 from popavg.posterior_tools.projection import unique_rows
 
-__all__ = ["distinct_rows", "take_rows"]
+__all__ = ["distinct_rows", "stack_designs", "stacked_rows", "take_rows"]
 
 
 def distinct_rows(
@@ -76,3 +77,79 @@ def take_rows(matrices: DesignMatrices, rows: NDArray[np.intp]) -> DesignMatrice
         replace(group, index=group.index[rows], Z=group.Z[rows]) for group in matrices.groups
     )
     return DesignMatrices(matrices.terms, matrices.X[rows], matrices.offset[rows], groups)
+
+
+def stack_designs(designs: Sequence[DesignMatrices]) -> DesignMatrices:
+    """Several designs, one below the other.
+
+    Parameters
+    ----------
+    designs : sequence of DesignMatrices
+        With the same terms and groups.
+
+    Returns
+    -------
+    DesignMatrices
+        All rows, in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popavg.design import DesignMatrices
+    >>> from popavg.posterior_tools.unique_rows import stack_designs
+    >>> one = DesignMatrices(("x",), np.array([[1.0]]), np.zeros(1), ())
+    >>> stack_designs([one, one]).n_rows
+    2
+    """
+    if len(designs) == 1:
+        return designs[0]
+    groups = tuple(
+        replace(
+            group,
+            index=np.concatenate([design.groups[i].index for design in designs]),
+            Z=np.concatenate([design.groups[i].Z for design in designs]),
+        )
+        for i, group in enumerate(designs[0].groups)
+    )
+    X, offset = ([getattr(design, name) for design in designs] for name in ("X", "offset"))
+    return DesignMatrices(designs[0].terms, np.concatenate(X), np.concatenate(offset), groups)
+
+
+def stacked_rows(
+    designs: Sequence[DesignMatrices], *, beside: DesignMatrices | None = None
+) -> tuple[DesignMatrices, NDArray[np.intp], list[NDArray[np.intp]]]:
+    """The distinct rows of several designs together.
+
+    Parameters
+    ----------
+    designs : sequence of DesignMatrices
+        Versions of the same rows.
+    beside : DesignMatrices, optional
+        With as many rows as ``designs`` together: rows that differ here count as different too.
+
+    Returns
+    -------
+    matrices : DesignMatrices
+        The distinct rows.
+    first : numpy.ndarray of int
+        Where each occurs first in the stacked rows.
+    indices : list of numpy.ndarray of int, shape (rows,)
+        For each design the distinct row that each of its rows is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popavg.design import DesignMatrices
+    >>> from popavg.posterior_tools.unique_rows import stacked_rows
+    >>> one = DesignMatrices(("x",), np.array([[1.0], [2.0]]), np.zeros(2), ())
+    >>> other = DesignMatrices(("x",), np.array([[2.0], [2.0]]), np.zeros(2), ())
+    >>> [index.tolist() for index in stacked_rows([one, other])[2]]
+    [[0, 1], [1, 1]]
+    """
+    stacked = stack_designs(designs)
+    columns = [stacked.X, stacked.offset, *(group.Z for group in stacked.groups)]
+    if beside is not None:
+        columns += [beside.X, beside.offset, *(group.Z for group in beside.groups)]
+    first, inverse, _ = unique_rows(*columns)
+    borders = np.cumsum([design.n_rows for design in designs])[:-1]
+    return take_rows(stacked, first), first, np.split(inverse, borders)

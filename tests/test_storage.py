@@ -329,3 +329,24 @@ def test_name_that_is_too_long(fit: xr.DataTree, tmp_path: Path) -> None:
         pa.load("x" * 5000)
     with pytest.raises(StorageError, match="couldn't be written"):
         pa.save(fit, tmp_path / f"{'x' * 300}.nc")
+
+
+def test_lazy_draws_stay_on_the_disk(
+    make_fit: Callable[..., xr.DataTree], frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    fit = make_fit("y ~ x + (1 | g)", frame, u=True)
+    path = pa.save(fit, tmp_path / "fit.zarr")
+    lazy = pa.load(path, lazy=True)
+    assert all(array.chunks is not None for array in lazy["posterior"].data_vars.values())
+    assert all(array.chunks is None for array in lazy["constant_data"].data_vars.values())
+    posterior = Posterior.from_fit(lazy)
+    assert posterior.is_lazy
+    np.testing.assert_array_equal(posterior.beta, Posterior.from_fit(fit).beta)
+
+
+def test_a_netcdf_file_is_not_read_lazily(
+    make_fit: Callable[..., xr.DataTree], frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = pa.save(make_fit("y ~ x + (1 | g)", frame), tmp_path / "fit.nc")
+    with pytest.raises(StorageError, match=r"lazy=True.*Allowed: a Zarr directory"):
+        pa.load(path, lazy=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 import xarray as xr
 from scipy.special import expit, ndtr
 
-from popavg.errors import EstimandError
+from popavg.design import DesignMatrices
+from popavg.errors import EstimandError, SpecificationError
 from popavg.posterior_tools.draws import Posterior
-from popavg.posterior_tools.targets import population_predictor, target_mean
+from popavg.posterior_tools.targets import SCALES, TARGETS, Scale, Target, TargetMean
 
 MakeFit = Callable[..., xr.DataTree]
-ALL = slice(None)
 RHO = np.array([[1.0, 0.7], [0.7, 1.0]])
 INVERSE = {
     "logit": expit,
@@ -41,6 +42,13 @@ def fit_of(make_fit: MakeFit, frame: pd.DataFrame, name: str, link: str, **kwarg
     return Posterior.from_fit(make_fit(formula, frame, link, corr=corr, sd=sd, **kwargs))
 
 
+def mean_of(
+    posterior: Posterior, rows: DesignMatrices, target: Target, scale: Scale = "response"
+) -> np.ndarray:
+    mean = TargetMean.build(posterior, target, scale)
+    return mean.values(posterior.block(needs=mean.needs, seed=7), rows)
+
+
 @pytest.mark.parametrize("link", ["logit", "probit", "cloglog", "log", "identity"])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_population_mean_is_that_of_simulated_clusters(
@@ -57,7 +65,7 @@ def test_population_mean_is_that_of_simulated_clusters(
         eta += u @ group.Z.T
     values = INVERSE[link](eta)
     error = values.std(axis=0) / np.sqrt(n)
-    mean = target_mean(posterior, rows, "population", ALL)[0]
+    mean = mean_of(posterior, rows, "population")[0]
     assert (np.abs(mean - values.mean(axis=0)) < 4 * error).all()
 
 
@@ -76,7 +84,7 @@ def test_population_mean_is_the_tensor_quadrature_over_two_effects(
             shift = rows.groups[0].Z @ root @ np.array([a, b])
             mean = INVERSE[link](posterior.beta[draw] @ rows.X.T + shift)
             expected[draw] += first * second * mean
-    mean = target_mean(posterior, rows, "population", ALL)
+    mean = mean_of(posterior, rows, "population")
     np.testing.assert_allclose(mean, expected, rtol=1e-7)
 
 
@@ -88,7 +96,7 @@ def test_sampled_mean_is_the_loop_over_the_combinations_that_occur(
     posterior = fit_of(make_fit, frame, name, link, u=True, shape=(2, 2))
     post, design = posterior.data, posterior.design
     rows = design.evaluate(pd.DataFrame({"x": [-1.0, 0.5]}))
-    mean = target_mean(posterior, rows, "sampled", ALL)
+    mean = mean_of(posterior, rows, "sampled")
     labels = {
         "g": frame["g"].to_list(),
         "r": frame["r"].to_list(),
@@ -120,9 +128,9 @@ def test_without_variance_the_population_is_the_typical_cluster(
     for formula in (f"{response} ~ x + (1 | g)", f"{response} ~ x"):
         posterior = Posterior.from_fit(make_fit(formula, frame, link, sd={"g": [0.0]}))
         rows = posterior.design.matrices
-        typical = target_mean(posterior, rows, "typical", ALL)
-        np.testing.assert_allclose(typical, INVERSE[link](posterior.predictor(rows, ALL)))
-        population = target_mean(posterior, rows, "population", ALL)
+        typical = mean_of(posterior, rows, "typical")
+        np.testing.assert_allclose(typical, INVERSE[link](posterior.block().predictor(rows)))
+        population = mean_of(posterior, rows, "population")
         np.testing.assert_allclose(population, typical, rtol=1e-12)
 
 
@@ -131,33 +139,112 @@ def test_under_the_identity_link_population_and_typical_coincide(
 ) -> None:
     posterior = fit_of(make_fit, frame, "crossed", "identity")
     rows = posterior.design.matrices
-    population = target_mean(posterior, rows, "population", ALL)
-    np.testing.assert_array_equal(population, target_mean(posterior, rows, "typical", ALL))
+    population = mean_of(posterior, rows, "population")
+    np.testing.assert_array_equal(population, mean_of(posterior, rows, "typical"))
 
 
-@pytest.mark.parametrize("link", ["logit", "probit", "cloglog", "log"])
-def test_the_predictor_is_the_link_of_the_mean(
-    make_fit: MakeFit, frame: pd.DataFrame, link: str
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("link", INVERSE)
+def test_the_link_scale_is_the_link_of_the_mean(
+    make_fit: MakeFit, frame: pd.DataFrame, link: str, target: Target
 ) -> None:
-    posterior = fit_of(make_fit, frame, "slopes", link)
+    posterior = fit_of(make_fit, frame, "slopes", link, u=True)
     rows = posterior.design.matrices
-    predictor = population_predictor(posterior, rows, slice(2, 5))
-    mean = target_mean(posterior, rows, "population", slice(2, 5))
-    np.testing.assert_allclose(posterior.link.inverse(predictor), mean, rtol=1e-11)
-    v = posterior.variance(rows, slice(2, 5))
-    again = population_predictor(posterior, rows, slice(2, 5), variance=v)
-    np.testing.assert_array_equal(again, predictor)
+    mean = mean_of(posterior, rows, target)
+    predictor = mean_of(posterior, rows, target, "link")
+    np.testing.assert_allclose(posterior.link.inverse(predictor), mean, rtol=1e-10)
+
+
+def test_the_link_scale_keeps_its_digits_where_the_mean_rounds_to_one(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    posterior = fit_of(make_fit, frame, "slopes", "logit", u=True, spread=0.0)
+    far = posterior.design.evaluate(pd.DataFrame({"x": [200.0]}))
+    eta = float(posterior.block().predictor(far)[0, 0])
+    assert eta > 40
+    assert mean_of(posterior, far, "typical")[0, 0] == 1.0
+    assert mean_of(posterior, far, "typical", "link")[0, 0] == eta
+    u = posterior.effects("g")[0] @ far.groups[0].Z[0]
+    complement = np.mean(expit(-(eta + u)))
+    expected = np.log1p(-complement) - np.log(complement)
+    assert mean_of(posterior, far, "sampled", "link")[0, 0] == pytest.approx(expected, rel=1e-12)
+    farther = posterior.design.evaluate(pd.DataFrame({"x": [1e5]}))
+    assert np.isfinite(mean_of(posterior, farther, "sampled", "link")).all()
+
+
+@pytest.mark.parametrize("asked", list(product(TARGETS, SCALES)))
+@pytest.mark.parametrize("model", list(product(FORMULAS, INVERSE)))
+def test_slopes_are_the_limit_of_differences(
+    make_fit: MakeFit, frame: pd.DataFrame, model: tuple[str, str], asked: tuple[Target, Scale]
+) -> None:
+    posterior = fit_of(make_fit, frame, *model, u=True, shape=(1, 3))
+    x, h = np.linspace(-1.5, 1.5, 4), 1e-4
+    rows, up, down = (
+        posterior.design.evaluate(pd.DataFrame({"x": x + step})) for step in (0.0, h, -h)
+    )
+    mean = TargetMean.build(posterior, *asked)
+    block = posterior.block(needs=mean.needs, seed=7)
+    slopes = mean.slopes(block, rows, tangent_in_x(rows))
+    expected = (mean.values(block, up) - mean.values(block, down)) / (2 * h)
+    np.testing.assert_allclose(slopes, expected, rtol=2e-6, atol=2e-7)
+
+
+def tangent_in_x(rows: DesignMatrices) -> DesignMatrices:
+    """Derivative of a design whose columns are an intercept and x."""
+    groups = tuple(
+        replace(group, Z=np.tile([float(e == "x") for e in group.effects], (rows.n_rows, 1)))
+        for group in rows.groups
+    )
+    X = np.tile([float(term == "x") for term in rows.terms], (rows.n_rows, 1))
+    return DesignMatrices(rows.terms, X, np.zeros(rows.n_rows), groups)
+
+
+@pytest.mark.parametrize("name", ["slopes", "crossed"])
+def test_a_new_cluster_is_one_for_all_rows_of_a_draw(
+    make_fit: MakeFit, frame: pd.DataFrame, name: str
+) -> None:
+    posterior = fit_of(make_fit, frame, name, "logit", shape=(2, 5000), spread=0.0)
+    rows = posterior.design.evaluate(pd.DataFrame({"x": [0.0, 0.0, 1.0]}))
+    predictor = mean_of(posterior, rows, "new", "link")
+    np.testing.assert_array_equal(predictor[:, 0], predictor[:, 1])
+    block = posterior.block()
+    variance = np.broadcast_to(block.variance(rows), predictor.shape)[0]
+    error = variance * np.sqrt(2 / len(predictor))
+    shift = predictor - block.predictor(rows)
+    assert (np.abs(shift.var(axis=0) - variance) < 5 * error).all()
+    assert (np.abs(shift.mean(axis=0)) < 5 * np.sqrt(variance / len(predictor))).all()
+
+
+def test_a_new_cluster_is_the_same_with_the_same_seed(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    posterior = fit_of(make_fit, frame, "slopes", "logit")
+    one, same, other = (posterior.block(needs=["new"], seed=seed).new["g"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.equal(one, other).any()
+    half = posterior.block(slice(3, 6), needs=["new"], seed=1).new["g"]
+    np.testing.assert_array_equal(half, one[3:6])
 
 
 def test_sampled_clusters_need_their_own_effects(make_fit: MakeFit, frame: pd.DataFrame) -> None:
     posterior = Posterior.from_fit(make_fit("y ~ x + (1 | g)", frame))
     with pytest.raises(EstimandError, match=r"no draws 'u_g'.*Allowed: the targets 'population'"):
-        target_mean(posterior, posterior.design.matrices, "sampled", ALL)
+        TargetMean.build(posterior, "sampled")
 
 
-def test_a_model_without_clusters_has_no_sampled_ones(
-    make_fit: MakeFit, frame: pd.DataFrame
+@pytest.mark.parametrize("target", ["sampled", "new"])
+def test_a_model_without_clusters_has_neither_sampled_nor_new_ones(
+    make_fit: MakeFit, frame: pd.DataFrame, target: Target
 ) -> None:
     posterior = Posterior.from_fit(make_fit("y ~ x", frame))
     with pytest.raises(EstimandError, match="without random effects: it has no clusters"):
-        target_mean(posterior, posterior.design.matrices, "sampled", ALL)
+        TargetMean.build(posterior, target)
+
+
+@pytest.mark.parametrize(("target", "scale"), [("marginal", "response"), ("typical", "log")])
+def test_unknown_targets_and_scales(
+    make_fit: MakeFit, frame: pd.DataFrame, target: str, scale: str
+) -> None:
+    posterior = Posterior.from_fit(make_fit("y ~ x + (1 | g)", frame))
+    with pytest.raises(SpecificationError, match="is unknown"):
+        TargetMean.build(posterior, target, scale)  # ty: ignore[invalid-argument-type]

@@ -72,13 +72,17 @@ def save(fit: xr.DataTree, path: PathLike, *, overwrite: bool = False) -> Path:
     return target
 
 
-def load(path: PathLike) -> xr.DataTree:
-    """Read a fit that :func:`save` wrote, into memory.
+def load(path: PathLike, *, lazy: bool = False) -> xr.DataTree:
+    """Read a fit that :func:`save` wrote.
 
     Parameters
     ----------
     path : path-like
         A netCDF file or a Zarr directory.
+    lazy : bool
+        Leave the draws on the disk, in the blocks of the Zarr directory: for posteriors that are
+        larger than memory. Every verb then reads them block by block and returns estimates on
+        dask, computed when they are looked at. Data and design are read at once.
 
     Returns
     -------
@@ -88,7 +92,8 @@ def load(path: PathLike) -> xr.DataTree:
     Raises
     ------
     StorageError
-        There is no such file, it is truncated, or it isn't a fit made by popavg.
+        There is no such file, it is truncated, it isn't a fit made by popavg, or ``lazy`` of a
+        netCDF file.
 
     Examples
     --------
@@ -101,7 +106,7 @@ def load(path: PathLike) -> xr.DataTree:
     source = as_path(path, ())
     if not os.path.exists(source):
         raise StorageError(f"there is no file {str(source)!r}", remedy="check the path")
-    tree = _read(source)
+    tree = _read(source, lazy=lazy)
     missing = [name for name in _GROUPS if name not in tree.children]
     if ATTRIBUTE not in tree.attrs or missing:
         raise StorageError(
@@ -189,10 +194,18 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         )
 
 
-def _read(source: Path) -> xr.DataTree:
+def _read(source: Path, *, lazy: bool) -> xr.DataTree:
     engine = "zarr" if source.is_dir() else "netcdf4"
+    if lazy and engine != "zarr":
+        raise StorageError(
+            f"lazy=True for {str(source)!r}, which is one file",
+            "a Zarr directory",
+            "load it without lazy and save it under a name that ends in '.zarr'",
+        )
     options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
     try:
+        if lazy:
+            return _lazily(xr.open_datatree(source, engine=engine, chunks={}, **options))
         with xr.open_datatree(source, engine=engine, **options) as stored:
             return stored.load()
     except Exception as error:
@@ -202,6 +215,15 @@ def _read(source: Path) -> xr.DataTree:
             "a netCDF file or Zarr directory written by pa.save",
             "it may be truncated or of another kind: write it again",
         ) from error
+
+
+def _lazily(stored: xr.DataTree) -> xr.DataTree:
+    """Draws stay on the disk, data and design are read."""
+    tree = stored.copy()
+    for name, group in stored.children.items():
+        if not {"chain", "draw"} & set(group.dims):
+            tree[name] = xr.DataTree(group.to_dataset().load())
+    return tree
 
 
 def _composed(fit: xr.DataTree) -> xr.DataTree:

@@ -1,0 +1,170 @@
+"""Averages of 76,538 rows × 15,000 draws: memory, time beside a loop over expit, growth.
+
+    python benchmarks/large.py            # everything, some minutes
+    python benchmarks/large.py --small    # a tenth of the draws
+
+Each verb runs in a process of its own, so that its peak memory is its own. The loop over expit is
+what one writes by hand to average over the rows while ignoring the random effects; it takes the
+same blocks of draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import expit
+
+import popavg as pa
+from popavg.design import Design, family_of
+from popavg.links import get_link
+from popavg.posterior_tools.draw_block import BLOCK
+from popavg.posterior_tools.tree import fit_tree, specify
+
+FORMULA = "y ~ arm * x + z + (1 | g)"
+BETA = np.array([-1.0, 0.5, -0.3, 0.2, -0.1])
+
+
+def make_fit(n_rows: int, n_draws: int, slope: bool = False) -> xr.DataTree:
+    """A posterior around known values over rows of which no two are equal."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(
+        {
+            "y": rng.integers(0, 2, n_rows),
+            "arm": rng.choice(["placebo", "active"], n_rows),
+            "x": rng.normal(size=n_rows),
+            "z": rng.normal(size=n_rows),
+            "g": np.arange(n_rows) // 7,
+        }
+    )
+    link, formula = get_link("logit"), FORMULA.replace("(1 |", "(1 + x |") if slope else FORMULA
+    family = family_of(formula, link)
+    design = Design.build(formula, frame, family=family)
+    specification = specify(design, link, family)
+    effects = list(specification.groups[0].effects)
+    shape = (4, n_draws // 4)
+    posterior = xr.Dataset(
+        {
+            "beta": (("chain", "draw", "term"), rng.normal(BETA, 0.05, (*shape, 5))),
+            "sd_g": (
+                ("chain", "draw", "effect_g"),
+                np.exp(rng.normal(0.5, 0.05, (*shape, len(effects)))),
+            ),
+        },
+        coords={"term": list(design.matrices.terms), "effect_g": effects},
+    )
+    if slope:
+        both = ("chain", "draw", "effect_g", "effect_g_other")
+        posterior["corr_g"] = both, np.tile([[1.0, 0.3], [0.3, 1.0]], (*shape, 1, 1))
+        posterior = posterior.assign_coords(effect_g_other=effects)
+    return fit_tree(design, specification, {"posterior": posterior})
+
+
+VERBS: dict[str, Callable[[xr.DataTree], pa.Estimates]] = {
+    "avg_predictions(by='arm')": lambda fit: pa.avg_predictions(fit, by="arm"),
+    "avg_comparisons('arm')": lambda fit: pa.avg_comparisons(fit, "arm"),
+    "avg_slopes('x')": lambda fit: pa.avg_slopes(fit, "x"),
+}
+
+
+def by_hand(fit: xr.DataTree, verb: str) -> np.ndarray:
+    """The same averages without the random effects: a loop over expit."""
+    posterior, frame = _posterior(fit), pa.posterior_tools.tree.read_training_frame
+    del frame
+    design, beta = posterior.design, posterior.beta
+    if verb.startswith("avg_predictions"):
+        designs = [design.matrices.X]
+        arms = [np.flatnonzero(design.frame["arm"] == arm) for arm in ("active", "placebo")]
+    else:
+        arms = [np.arange(len(design.frame))]
+        levels = ("placebo", "active")
+        designs = [design.evaluate(design.frame.assign(arm=level)).X for level in levels]
+    size = max(1, BLOCK // len(design.frame))
+    answers = []
+    for start in range(0, len(beta), size):
+        part = beta[start : start + size]
+        means = [expit(part @ X.T) for X in designs]
+        answers.append(np.stack([m[:, rows].mean(axis=1) for m in means for rows in arms], axis=1))
+    return np.concatenate(answers)
+
+
+def _posterior(fit: xr.DataTree):  # noqa: ANN202
+    from popavg.posterior_tools.draws import Posterior
+
+    return Posterior.from_fit(fit)
+
+
+def measure(verb: str, n_rows: int, n_draws: int) -> dict[str, float]:
+    """Seconds and peak memory above the inputs, of the verb and of the loop, in this process."""
+    fit = make_fit(n_rows, n_draws)
+    VERBS[verb](make_fit(200, 40))  # compiled code is loaded
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    times = {"verb": [], "loop": []}
+    peak = None
+    for _ in range(3):
+        start = time.perf_counter()
+        VERBS[verb](fit)
+        times["verb"].append(time.perf_counter() - start)
+        if peak is None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        if n_rows * n_draws > 3e8:
+            break
+    start = time.perf_counter()
+    by_hand(fit, verb)
+    times["loop"].append(time.perf_counter() - start)
+    return {
+        "seconds": statistics.median(times["verb"]),
+        "loop": statistics.median(times["loop"]),
+        "peak_mib": (peak or 0) / 1024,
+    }
+
+
+def fresh(verb: str, n_rows: int, n_draws: int) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    call = [sys.executable, __file__, "--one", verb, str(n_rows), str(n_draws)]
+    done = subprocess.run(call, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--one", nargs=3)
+    given = parser.parse_args()
+    if given.one:
+        verb, n_rows, n_draws = given.one
+        print(json.dumps(measure(verb, int(n_rows), int(n_draws))))
+        return
+    cores = len(os.sched_getaffinity(0))
+    print(f"Python {platform.python_version()}, numpy {np.__version__}, {cores} cores")
+    n_draws = 1_500 if given.small else 15_000
+    print(f"\n76,538 rows × {n_draws:,} draws, each verb in a fresh process\n")
+    print("| verb | s | loop over expit, s | ratio | peak above the inputs, MiB |")
+    print("|---|---:|---:|---:|---:|")
+    for verb in VERBS:
+        found = fresh(verb, 76_538, n_draws)
+        ratio = found["seconds"] / found["loop"]
+        print(
+            f"| `{verb}` | {found['seconds']:.1f} | {found['loop']:.1f} | {ratio:.2f} "
+            f"| {found['peak_mib']:.0f} |"
+        )
+    print("\nGrowth of `avg_comparisons('arm')`\n\n| rows | draws | s | ns a cell |\n|---:|---:|---:|---:|")
+    for n_rows, n in [(500, 4_000), (5_000, 4_000), (50_000, 4_000), (5_000, 400), (5_000, 40_000)]:
+        seconds = fresh("avg_comparisons('arm')", n_rows, n)["seconds"]
+        print(f"| {n_rows:,} | {n:,} | {seconds:.3f} | {1e9 * seconds / (2 * n_rows * n):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
