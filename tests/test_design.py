@@ -259,6 +259,7 @@ def test_a_level_that_only_dropped_rows_had_is_gone() -> None:
         ("y ~ C(cow) + cow + (1 | herd)", {}, "can be computed from .*rank 3"),
         ("y ~ I(x > 99) + (1 | herd)", {}, r"'I\(x > 99\)' has the same value in every row"),
         ("y ~ log(x) + (1 | herd)", {}, r"the term 'log\(x\)' is infinite or undefined in"),
+        ("y ~ s + (0 + log(x) | herd)", {}, r"the effect 'log\(x\)' of 'herd' is infinite or un"),
         ("y ~ x + (1 | n)", {}, "the grouping factor 'n' has one cluster, '5'"),
         ("y ~ x + (1 | i)", {"i": np.arange(N)}, "every row is a cluster of its own in 'i'"),
         ("s ~ x + (1 | herd)", {}, "the response 's' holds '2', '3', '4'"),
@@ -275,6 +276,18 @@ def test_bad_input(formula: str, change: dict[str, Any], message: str) -> None:
 def test_other_containers(other: Any) -> None:
     with pytest.raises(DataError, match=f"the data are of type {type(other).__name__}"):
         build(frame=other)
+
+
+@pytest.mark.parametrize("effects", ["0 + log(days)", "1 + log(days)", "I(1 / days)"])
+def test_new_rows_at_which_a_random_effects_design_is_infinite(effects: str) -> None:
+    """A mean there would be one, half or undefined, and nothing would say why."""
+    design = build(f"y ~ x + ({effects} | herd)", FRAME)
+    bad = FRAME.head(3).assign(days=[1.0, 0.0, 2.0])
+    message = r"the effect '.*days\)' of 'herd' is infinite or undefined in 1 row, .* is row 1\."
+    with pytest.raises(DataError, match=message):
+        design.evaluate(bad)
+    with pytest.raises(DataError, match=message):
+        design.derivative(bad, "days")
 
 
 def test_an_empty_frame_and_doubled_columns() -> None:
@@ -352,3 +365,14 @@ def test_a_million_rows() -> None:
     new = design.evaluate(frame)
     assert time.perf_counter() - started < 20
     np.testing.assert_array_equal(new.groups[0].index, design.matrices.groups[0].index)
+
+
+def test_without_an_outcome_a_cluster_may_have_one_row() -> None:
+    """A posterior came without its outcome: nothing is to be estimated from these rows."""
+    formula = Formula.parse("~ x + (1 | i)", one_sided=True)
+    frame = FRAME[["x"]].assign(i=np.arange(N))
+    design = Design.build(formula, frame, family=family_of(formula, get_link("logit")))
+    assert not design.response.is_given
+    assert len(design.matrices.groups[0].levels) == N
+    with pytest.raises(FormulaError, match="nothing on one side"):
+        build("~ x + (1 | i)", frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,15 @@ def test_infinite_terms_are_named() -> None:
     with pytest.raises(DataError, match="the term 'offset' is infinite or undefined in 1 row,"):
         check_finite(("Intercept",), X[:, :1], np.array([0, np.inf, 0]))
     check_finite(("Intercept",), X[:, :1], np.zeros(3))
+
+
+def test_infinite_effects_are_named() -> None:
+    group = clusters([0, 1, 1], ("A", "B"))
+    check_finite((), np.empty((3, 0)), np.zeros(3), (group,))
+    infinite = replace(group, Z=np.array([[1.0], [np.inf], [1.0]]))
+    message = "the effect 'Intercept' of 'ward' is infinite or undefined in 1 row, the first is row"
+    with pytest.raises(DataError, match=f"{message} 1"):
+        check_finite((), np.empty((3, 0)), np.zeros(3), (group, infinite))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from popavg._checks import listing
 from popavg.design_checks import check_clusters, check_constant, check_finite, check_rank
+from popavg.design_derivative import derivative
 from popavg.errors import DataError, FormulaError
 from popavg.families import Family, family_for
 from popavg.fixed_effects import FixedEffects
@@ -20,7 +21,7 @@ from popavg.frames import Missing, MissingPolicy, check_frame, select, take_comp
 from popavg.grouping import GroupDesign, Grouping
 from popavg.links import Link
 from popavg.new_data import like_training
-from popavg.response import Response, has_trials, read_response
+from popavg.response import Response, has_trials, no_response, read_response
 
 __all__ = ["Design", "DesignMatrices", "family_of"]
 
@@ -92,7 +93,8 @@ class Design:
         Parameters
         ----------
         formula : str or Formula
-            ``"y ~ x + (1 | g)"``; grouping terms are optional here.
+            ``"y ~ x + (1 | g)"``; grouping terms are optional here. One that was read with
+            ``one_sided=True`` needs no outcome, and no cluster with more than one row.
         frame : pandas.DataFrame
             One row for each observation; left unchanged.
         family : Family
@@ -116,13 +118,17 @@ class Design:
         complete, dropped = take_complete(select(frame, columns), missing, factors)
         complete = pd.DataFrame({name: _used_levels(complete[name]) for name in complete})
         check_constant(parsed, complete)
-        response = read_response(parsed.response, complete, family.name)
+        response = (
+            read_response(parsed.response, complete, family.name)
+            if parsed.response
+            else no_response(len(complete))
+        )
         fixed = FixedEffects.build(parsed.fixed, complete)
         groupings = Grouping.build_all(parsed.group_terms, complete)
         design = cls(parsed, complete, response, dropped, fixed, groupings)
-        check_finite(design.matrices.terms, design.matrices.X, design.matrices.offset)
+        _check_numbers(design.matrices)
         check_rank(design.matrices.terms, design.matrices.X)
-        for group in design.matrices.groups:
+        for group in design.matrices.groups if response.is_given else ():
             check_clusters(group, family.name)
         return design
 
@@ -136,6 +142,13 @@ class Design:
         """Columns that new data must have: all that the linear predictor is made of."""
         effects = (name for grouping in self.groupings for name in grouping.effect_columns)
         return tuple(dict.fromkeys((*self.fixed.columns, *effects)))
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Predictors that the model estimates something about: not those only in an offset."""
+        parts = (self.fixed, *(part for grouping in self.groupings for part in grouping.parts))
+        own = {name for part in parts for name in part.columns if name not in part.offset_columns}
+        return tuple(name for name in self.predictors if name in own)
 
     def evaluate(self, frame: pd.DataFrame) -> DesignMatrices:
         """The same columns for new data.
@@ -157,6 +170,40 @@ class Design:
             A column is missing, has missing or infinite values, another type, an unseen level,
             or values outside the range that a spline was built on.
         """
+        return self.evaluate_rows(self.read_rows(frame))
+
+    def derivative(self, frame: pd.DataFrame, variable: str) -> DesignMatrices:
+        """The columns' derivatives in one covariate, exact.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Rows as :meth:`evaluate` takes them.
+        variable : str
+            A numeric covariate.
+
+        Returns
+        -------
+        DesignMatrices
+            dX/dx, d offset/dx, and dZ/dx of each grouping factor.
+
+        Raises
+        ------
+        SpecificationError
+            ``variable`` isn't a covariate of the model.
+        EstimandError
+            It has no slope.
+        DataError
+            The rows don't fit, or a derivative is infinite in some.
+
+        See Also
+        --------
+        popavg.design_derivative.derivative : What is refused, and how it is computed.
+        """
+        return derivative(self, frame, variable)
+
+    def read_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """New rows in the types and levels of the data of the fit, checked."""
         check_frame(frame)
         factors = (name for grouping in self.groupings for name in grouping.factor)
         present = (name for name in factors if name in frame.columns)
@@ -166,14 +213,22 @@ class Design:
         _check_new_rows(selected)
         for name in self.predictors:
             selected[name] = like_training(selected[name], self.frame[name])
-        matrices = self._evaluate(selected)
-        check_finite(matrices.terms, matrices.X, matrices.offset)
+        return selected
+
+    def evaluate_rows(self, rows: pd.DataFrame) -> DesignMatrices:
+        """The columns at rows from :meth:`read_rows`, checked to be finite."""
+        matrices = self._evaluate(rows)
+        _check_numbers(matrices)
         return matrices
 
     def _evaluate(self, frame: pd.DataFrame) -> DesignMatrices:
         X, offset = self.fixed.evaluate(frame)
         groups = tuple(grouping.evaluate(frame) for grouping in self.groupings)
         return DesignMatrices(self.fixed.terms, X, offset, groups)
+
+
+def _check_numbers(matrices: DesignMatrices) -> None:
+    check_finite(matrices.terms, matrices.X, matrices.offset, matrices.groups)
 
 
 def _check_new_columns(frame: pd.DataFrame, needed: Sequence[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -40,20 +42,28 @@ def check_constant(formula: Formula, frame: pd.DataFrame) -> None:
 
 
 def check_finite(
-    terms: tuple[str, ...], X: NDArray[np.float64], offset: NDArray[np.float64]
+    terms: tuple[str, ...],
+    X: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    groups: Sequence[GroupDesign] = (),
 ) -> None:
-    """Every number of the design is finite.
+    """Every number of the design is finite, those that random effects are multiplied by too.
 
     Raises
     ------
     DataError
         A term gives infinite or undefined values, such as ``log(0)``.
     """
-    for label, values in [*zip(terms, X.T, strict=True), ("offset", offset)]:
+    columns = [(f"the term {label!r}", X[:, i]) for i, label in enumerate(terms)]
+    columns.append(("the term 'offset'", offset))
+    for group in groups:
+        for i, effect in enumerate(group.effects):
+            columns.append((f"the effect {effect!r} of {group.name!r}", group.Z[:, i]))
+    for label, values in columns:
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise DataError(
-                f"the term {label!r} is infinite or undefined in {len(bad)} "
+                f"{label} is infinite or undefined in {len(bad)} "
                 f"row{'s' * (len(bad) != 1)}, the first is row {bad[0]}",
                 "finite values",
                 "check the function and its column: a log of 0, a division by 0, a polynomial of "

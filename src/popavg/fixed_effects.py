@@ -21,6 +21,7 @@ from formulae.terms.terms import Model
 from numpy.typing import NDArray
 
 from popavg._checks import listing
+from popavg.call_derivatives import obstacle, term_derivative
 from popavg.errors import DataError, FormulaError, PopavgError
 from popavg.formula_calls import NUMPY_FUNCTIONS
 from popavg.formula_terms import check_names_differ, read_terms
@@ -46,11 +47,14 @@ class FixedEffects:
         Column names, without those of offsets.
     columns : tuple of str
         Columns of the data that it needs.
+    offset_columns : tuple of str
+        Those that stand in offsets only.
     """
 
     text: str
     terms: tuple[str, ...]
     columns: tuple[str, ...]
+    offset_columns: tuple[str, ...]
     _kinds: dict[str, Any]
     _common: CommonEffectsMatrix
     _is_offset: NDArray[np.bool_]
@@ -80,7 +84,8 @@ class FixedEffects:
         if common is None:
             raise _no_columns(text)
         terms, is_offset = _labels(text, common)
-        return cls(text, terms, read.columns, kinds, common, is_offset, _every_level(data))
+        every_level = _every_level(data)
+        return cls(text, terms, read.columns, read.constant, kinds, common, is_offset, every_level)
 
     def evaluate(self, frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Design and offset of the rows of a frame.
@@ -100,15 +105,45 @@ class FixedEffects:
         Rows with every level are evaluated along and cut off: formulae's ``C()`` refuses ordered
         categories of which a frame has only some.
         """
-        n_rows = len(frame)
+        data = self._with_every_level(frame)
+        with _guarded(self.text, DataError, "check the columns' types and levels"):
+            self._check_splines(data.iloc[: len(frame)])
+            common = self._common.evaluate_new_data(data)
+        columns = np.asarray(common.design_matrix, dtype=float).reshape(len(data), -1)
+        return self._parted(columns[: len(frame)])
+
+    def obstacle(self, variable: str) -> str | None:
+        """Why there is no derivative in a numeric column, in words; None where there is one."""
+        found = (obstacle(term, variable) for term in self._common.terms.values())
+        return next((words for words in found if words), None)
+
+    def derivative(
+        self, frame: pd.DataFrame, variable: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Derivatives of design and offset in a numeric column without an :meth:`obstacle`.
+
+        Returns
+        -------
+        X : numpy.ndarray, shape (rows, terms)
+        offset : numpy.ndarray, shape (rows,)
+            Not finite where there is no derivative.
+        """
+        data = self._with_every_level(frame)
+        with _guarded(self.text, DataError, "check the columns' types and levels"):
+            terms = self._common.terms.values()
+            columns = np.column_stack([term_derivative(term, data, variable) for term in terms])
+        return self._parted(columns[: len(frame)])
+
+    def _with_every_level(self, frame: pd.DataFrame) -> pd.DataFrame:
         data = frame.loc[:, list(self.columns)].astype(self._kinds)
         if len(self._every_level):
             data = pd.concat([data, self._every_level], ignore_index=True)
-        with _guarded(self.text, DataError, "check the columns' types and levels"):
-            self._check_splines(data)
-            common = self._common.evaluate_new_data(data)
-        columns = np.asarray(common.design_matrix, dtype=float)
-        columns = columns.reshape(len(data), -1)[:n_rows]
+        return data
+
+    def _parted(
+        self, columns: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The terms' columns, and the sum of the offsets'."""
         return columns[:, ~self._is_offset], columns[:, self._is_offset].sum(axis=1)
 
     def _check_splines(self, data: pd.DataFrame) -> None:

@@ -93,6 +93,10 @@ class Grouping:
         index = self._index(frame)
         return GroupDesign(self.name, self.effects, self.levels, index, Z, self.blocks)
 
+    def derivative(self, frame: pd.DataFrame, variable: str) -> NDArray[np.float64]:
+        """Derivative of ``Z`` in a numeric column, shape (rows, effects)."""
+        return np.column_stack([part.derivative(frame, variable)[0] for part in self.parts])
+
     def _index(self, frame: pd.DataFrame) -> NDArray[np.intp]:
         if any(name not in frame.columns for name in self.factor):
             return np.full(len(frame), -1, dtype=np.intp)
