@@ -1,4 +1,8 @@
-"""A GEE's estimating equation for many draws at once, solved by Fisher scoring."""
+"""A GEE's estimating equation for many draws at once, solved by Fisher scoring in NumPy.
+
+For any link, variance function and working correlation; what popavg itself offers is solved by the
+compiled twin, `_solver_kernels`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ __all__ = [
     "CorrelatedProblem",
     "PairedProblem",
     "Problem",
+    "check_clusters",
     "correlated",
     "solve",
 ]
@@ -106,24 +111,29 @@ class PairedProblem(Problem):
         return score, np.stack([(d * half) @ self.columns for half in halves], axis=-1)
 
 
-def correlated(
-    problem: Problem,
-    weight: Floats,
-    index: NDArray[np.intp] | None,
-    *,
-    correlation: WorkingCorrelation,
-    layout: ClusterLayout | None,
-) -> CorrelatedProblem | PairedProblem:
-    """The problem with a working correlation; ``weight`` and ``index`` of the observations."""
+def check_clusters(
+    correlation: WorkingCorrelation, layout: ClusterLayout | None, n_observations: int
+) -> None:
+    """The clusters are known, and R is positive definite for each of them."""
     if layout is None:
         raise SpecificationError(
             f"working correlation {correlation!r} without the clusters", remedy="give a layout"
         )
-    if len(layout.order) != len(weight):
-        raise DataError(f"a layout of {len(layout.order)} rows", f"{len(weight)} observations")
+    if len(layout.order) != n_observations:
+        raise DataError(f"a layout of {len(layout.order)} rows", f"{n_observations} observations")
     correlation.check(layout)
-    place = layout.order if index is None else index[layout.order]
-    sorted_weight = weight[layout.order]
+
+
+def correlated(
+    problem: Problem,
+    weight: Floats,
+    index: NDArray[np.intp],
+    *,
+    correlation: WorkingCorrelation,
+    layout: ClusterLayout,
+) -> CorrelatedProblem | PairedProblem:
+    """The problem with a working correlation; ``weight`` and ``index`` of the observations."""
+    place, sorted_weight = index[layout.order], weight[layout.order]
     base = (problem.link, problem.family, problem.columns, problem.fixed)
     n_rows, n_observations = len(problem.fixed), len(weight)
     if n_rows**2 > PAIRED_RATIO * n_observations or n_rows * n_observations > PAIRED_CELLS:

@@ -18,6 +18,7 @@ __all__ = [
     "check_draws",
     "check_index",
     "check_rows",
+    "check_target",
     "check_weights",
 ]
 
@@ -44,8 +45,11 @@ class Basis:
     def coefficients(self, gamma: Floats) -> Floats:
         return solve_triangular(self.triangle, gamma.T).T
 
-    def regress(self, values: Floats, weight: Floats) -> Floats:
-        return values @ (self.columns * (weight / weight.sum())[:, None])
+    def regress(self, values: Floats, weight: Floats, fixed: Floats | None = None) -> Floats:
+        """Least squares of ``values`` less ``fixed``, in the basis."""
+        weighted = self.columns * (weight / weight.sum())[:, None]
+        gamma = values @ weighted
+        return gamma if fixed is None or not fixed.any() else gamma - fixed @ weighted
 
 
 def blocks(n_draws: int, cells: int) -> Iterator[slice]:
@@ -58,10 +62,14 @@ def check_rows(
     predictor: ArrayLike, X: ArrayLike, offset: ArrayLike | None
 ) -> tuple[Floats, Floats, Floats]:
     design, fixed = check_design(X, offset)
+    return check_target(predictor, len(design)), design, fixed
+
+
+def check_target(predictor: ArrayLike, n_rows: int) -> Floats:
     target = np.asarray(predictor, dtype=np.float64)
-    if target.ndim != 2 or target.shape[1] != len(design):
+    if target.ndim != 2 or target.shape[1] != n_rows:
         raise DataError(
-            f"population predictors of shape {target.shape}", f"(draws, {len(design)}), as X"
+            f"population predictors of shape {target.shape}", f"(draws, {n_rows}), as X"
         )
     if not np.isfinite(target).all():
         draws = int((~np.isfinite(target)).any(axis=1).sum())
@@ -70,7 +78,7 @@ def check_rows(
             "finite numbers on the link's scale",
             "check these draws",
         )
-    return target, design, fixed
+    return target
 
 
 def check_design(X: ArrayLike, offset: ArrayLike | None) -> tuple[Floats, Floats]:
@@ -83,9 +91,9 @@ def check_design(X: ArrayLike, offset: ArrayLike | None) -> tuple[Floats, Floats
     return design, fixed
 
 
-def check_index(rows: ArrayLike | None, n_rows: int) -> NDArray[np.intp] | None:
+def check_index(rows: ArrayLike | None, n_rows: int) -> NDArray[np.intp]:
     if rows is None:
-        return None
+        return np.arange(n_rows)
     index = np.asarray(rows)
     if index.ndim != 1 or index.size == 0 or index.dtype.kind not in "iu":
         raise DataError(f"rows of shape {index.shape} and type {index.dtype}", "integers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -11,12 +12,17 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from popavg._checks import check_choice
-from popavg.errors import SpecificationError
-from popavg.posterior_tools import closed_forms, projection
+from popavg.errors import EstimandError, SpecificationError
+from popavg.posterior_tools._coefficient_question import (
+    MISFIT,
+    CoefficientQuestion,
+    gaussian_alpha,
+    implied_correlation,
+)
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
+from popavg.posterior_tools.evaluation import evaluate
 from popavg.posterior_tools.projection_design import ProjectionDesign, WorkingStructure
-from popavg.posterior_tools.targets import population_predictor
 
 __all__ = [
     "METHODS",
@@ -26,6 +32,7 @@ __all__ = [
     "population_coefficients",
 ]
 
+Floats = NDArray[np.float64]
 Method = Literal["projection", "least_squares", "exact", "attenuation"]
 METHODS: tuple[Method, ...] = ("projection", "least_squares", "exact", "attenuation")
 
@@ -36,8 +43,10 @@ _HOW: dict[Method, str] = {
     "attenuation": "Zeger-Liang-Albert approximation",
 }
 
-#: Misfit (largest difference of probabilities) above which a reader is told.
+#: Misfit above which a reader is told: the largest difference of probabilities; of other means
+#: this difference as a share of the mean.
 NOTICEABLE_MISFIT = 0.02
+NOTICEABLE_SHARE = 0.05
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,12 +65,15 @@ class PopulationCoefficients(Estimates):
         How β̃ is defined.
     how : str
         The same in words, with the working correlation.
+    alpha : Estimates or None
+        With ``alpha="implied"`` the draws of the working correlation.
     """
 
     attenuation: Estimates | None = None
     misfit: Estimates | None = None
     method: str = "projection"
     how: str = ""
+    alpha: Estimates | None = None
 
 
 def population_coefficients(
@@ -71,9 +83,10 @@ def population_coefficients(
     design: pd.DataFrame | Literal["observed"] = "observed",
     weights: str | ArrayLike | None = None,
     working_correlation: Literal["independence", "exchangeable", "ar1"] = "independence",
-    alpha: float | None = None,
+    alpha: float | Literal["implied"] | None = None,
     groups: str | None = None,
     time: str | None = None,
+    progress: bool = True,
 ) -> PopulationCoefficients:
     """Coefficients β̃ of the population mean, g(E[Y | x]) ≈ x'β̃, for every draw.
 
@@ -92,17 +105,23 @@ def population_coefficients(
         Rows to project over. Under dropout the observed rows re-import the missingness; give the
         intended design instead.
     weights : str or array_like, optional
-        A weight for every row of the design. Over the observed rows ``"projection"`` multiplies
+        A weight for every row of the design: numbers, a column, or ``"cluster"`` for weights
+        under which every cluster counts once. Over the observed rows ``"projection"`` multiplies
         it by the trials of ``p(successes, trials)``, as the GEE does; a row of a design of its
         own counts as one trial.
     working_correlation, alpha, groups, time : optional
-        Of the estimating equation: see :func:`popavg.gee`. ``alpha`` must be given for
-        ``"exchangeable"`` and ``"ar1"``; ``groups`` where the model has crossed factors.
+        Of the estimating equation: see :func:`popavg.gee`. ``"exchangeable"`` and ``"ar1"`` need
+        ``alpha``: the GEE's own as a number, or ``"implied"`` for the α that this GEE would
+        converge to if the model were true, solved for together with β̃ in every draw. ``groups``
+        are the clusters, to be named where the model has crossed factors.
+    progress : bool
+        Show a bar from two seconds on.
 
     Returns
     -------
     PopulationCoefficients
-        Draws with dims (chain, draw, term), with ``attenuation`` and ``misfit``.
+        Draws with dims (chain, draw, term), with ``attenuation`` and ``misfit``, and with
+        ``alpha`` where the model implies it.
 
     Raises
     ------
@@ -112,11 +131,15 @@ def population_coefficients(
         An unknown method, or a working correlation that isn't fully specified.
     DataError
         A design that doesn't fit the model or has linearly dependent columns.
+    ConvergenceError
+        Draws whose equation has no solution that can be found.
 
     Notes
     -----
     With π̄_i the population means of a cluster's rows, ``"projection"`` solves
-    Σ_i D_i'V_i⁻¹(π̄_i − μ_i(β̃)) = 0, ``"least_squares"`` is (X'X)⁻¹X'g(π̄).
+    Σ_i D_i'V_i⁻¹(π̄_i − μ_i(β̃)) = 0, ``"least_squares"`` is (X'X)⁻¹X'g(π̄). How far the implied α is
+    from the GEE's own tells of correlation that the model doesn't have; see
+    :class:`popavg.posterior_tools.implied_correlation.ImpliedCorrelation`.
 
     Examples
     --------
@@ -127,7 +150,9 @@ def population_coefficients(
     """
     structure = WorkingStructure(working_correlation, alpha, groups, time)
     posterior = Posterior.from_fit(fit)
-    return coefficients_of(posterior, method, structure, design=design, weights=weights)
+    return coefficients_of(
+        posterior, method, structure, design=design, weights=weights, progress=progress
+    )
 
 
 def coefficients_of(
@@ -137,6 +162,7 @@ def coefficients_of(
     *,
     design: pd.DataFrame | Literal["observed"] = "observed",
     weights: str | ArrayLike | None = None,
+    progress: bool = True,
 ) -> PopulationCoefficients:
     """:func:`population_coefficients` of a posterior that has been read already."""
     check_choice("method", method, METHODS)
@@ -147,55 +173,64 @@ def coefficients_of(
             "leave out the working correlation, or use method='projection'",
         )
     rows = ProjectionDesign.build(posterior, design, weights, structure)
-    parts = [
-        _block(posterior, rows, method, block) for block in posterior.blocks(rows.matrices.n_rows)
-    ]
-    beta, misfit = (np.concatenate(column) for column in zip(*parts, strict=True))
+    model = posterior.link, posterior.family
+    question = CoefficientQuestion.build(rows, method, structure, model=model)
+    answers = evaluate(posterior, question, dim="number", progress=progress).to_numpy()
+    flat = answers.reshape(posterior.n_draws, -1)
     terms = list(posterior.design.matrices.terms)
+    beta, misfit, rest = np.split(flat, [len(terms), len(terms) + len(MISFIT)], axis=1)
+    alpha = _alpha(posterior, rows, structure, rest)
     how = _HOW[method].format(structure)
+    notes = [f"Projected over {rows.label}.", *_misfit_note(posterior, rows, misfit)]
+    if alpha is not None:
+        notes.append(_alpha_note(alpha, structure))
     return PopulationCoefficients(
         draws=posterior.labelled(beta, "term", terms, "population_coefficients"),
         labels=pd.DataFrame({"term": terms}),
         title=f"population-averaged coefficients ({how})",
-        notes=(f"Projected over {rows.label}.", *_misfit_note(posterior, misfit)),
+        notes=tuple(notes),
         attenuation=_attenuation(posterior, beta),
         misfit=_misfit(posterior, misfit, rows.label),
         method=method,
         how=how,
+        alpha=alpha,
     )
 
 
-def _block(
-    posterior: Posterior, rows: ProjectionDesign, method: Method, block: slice
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients and misfit of some draws."""
-    matrices, link = rows.matrices, posterior.link
-    shared = {"offset": matrices.offset}
-    variance = posterior.variance(matrices, block)
-    predictor = population_predictor(posterior, matrices, block, variance=variance)
-    if method == "projection":
-        coefficients = projection.project(
-            predictor,
-            matrices.X,
-            link,
-            weights=rows.weights * rows.trials,
-            rows=rows.rows,
-            correlation=rows.correlation,
-            layout=rows.layout,
-            family=posterior.family,
-            **shared,
-        )
-    elif method == "least_squares":
-        coefficients = projection.least_squares(
-            predictor, matrices.X, weights=rows.distinct_weights, **shared
-        )
-    else:
-        closed = closed_forms.exact if method == "exact" else closed_forms.attenuation
-        coefficients = closed(posterior.beta[block], variance, matrices.X, link, **shared)
-    misfit = projection.misfit(
-        predictor, matrices.X, coefficients, link, weights=rows.distinct_weights, **shared
+def _alpha(
+    posterior: Posterior, rows: ProjectionDesign, structure: WorkingStructure, solved: Floats
+) -> Estimates | None:
+    """The implied α; of values it needs their residual standard deviation, which no block has."""
+    values = solved
+    if posterior.family.has_scale:
+        implied = implied_correlation(rows, structure, posterior.family)
+        if implied is not None:
+            values = gaussian_alpha(implied, posterior.block(), _residual_sd(posterior))
+    if not values.shape[1]:
+        return None
+    return Estimates(
+        posterior.labelled(values, "alpha", [structure.name], "alpha"),
+        pd.DataFrame({"alpha": [structure.name]}),
+        "working correlation that the model implies",
     )
-    return coefficients, misfit
+
+
+def _residual_sd(posterior: Posterior) -> Floats:
+    if "sigma" not in posterior.data:
+        raise EstimandError(
+            "alpha='implied' of a fit without draws of the residual standard deviation 'sigma'",
+            "a fit with 'sigma'",
+            "give alpha as a number",
+        )
+    return posterior.data["sigma"].transpose("chain", "draw").to_numpy().astype(float).ravel()
+
+
+def _alpha_note(alpha: Estimates, structure: WorkingStructure) -> str:
+    mean = float(alpha.draws.mean())
+    return (
+        f"α = {mean:.3f} (posterior mean) is what a GEE with the {structure.name} working"
+        " correlation would converge to under the model."
+    )
 
 
 def _attenuation(posterior: Posterior, beta: NDArray[np.float64]) -> Estimates:
@@ -221,17 +256,30 @@ def _attenuation(posterior: Posterior, beta: NDArray[np.float64]) -> Estimates:
 def _misfit(posterior: Posterior, misfit: NDArray[np.float64], where: str) -> Estimates:
     kinds = ["largest", "root mean square"]
     return Estimates(
-        posterior.labelled(misfit, "misfit", kinds, "misfit"),
+        posterior.labelled(misfit[:, :2], "misfit", kinds, "misfit"),
         pd.DataFrame({"misfit": kinds}),
         f"difference between the population mean and the marginal model over {where}",
     )
 
 
-def _misfit_note(posterior: Posterior, misfit: NDArray[np.float64]) -> tuple[str, ...]:
-    largest = float(misfit[:, 0].mean())
-    if not posterior.link.is_probability or largest < NOTICEABLE_MISFIT:
+def _misfit_note(posterior: Posterior, rows: ProjectionDesign, misfit: Floats) -> tuple[str, ...]:
+    """What a reader is told where no coefficients describe the population's means."""
+    largest, _, row, mean = misfit.T
+    size, share = float(largest.mean()), float((largest / np.abs(mean)).mean())
+    if posterior.link.is_probability:
+        noticeable, words = size >= NOTICEABLE_MISFIT, f"{size:.3f} (probability)"
+    else:
+        noticeable, words = share >= NOTICEABLE_SHARE, f"{size:.3g} ({share:.0%} of the mean there)"
+    if not noticeable:
         return ()
+    worst = rows.covariates.iloc[int(np.bincount(row.astype(int)).argmax())]
+    place = ", ".join(f"{name} = {_short(value)}" for name, value in worst.items())
     return (
-        f"The population curve is up to {largest:.3f} (probability) away from any curve "
-        f"{posterior.link.name}⁻¹(x'β̃): describe it by pa.predictions rather than by coefficients.",
+        f"The population curve is up to {words} away from any curve {posterior.link.name}⁻¹(x'β̃)"
+        + (f", most often at {place}" if place else "")
+        + ": describe it by pa.predictions rather than by coefficients.",
     )
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, Real) else repr(value)

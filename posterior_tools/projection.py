@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from popavg.errors import ConvergenceError, DataError
-from popavg.families import Family, family_for
+from popavg.errors import DataError
+from popavg.families import Family
 from popavg.links import Link, get_link
-from popavg.posterior_tools._estimating_equation import (
-    MAX_ITERATIONS,
-    Problem,
-    correlated,
-    solve,
-)
+from popavg.posterior_tools._projector import Observations, Projector
 from popavg.posterior_tools._rows import (
     Basis,
     blocks,
@@ -22,11 +17,9 @@ from popavg.posterior_tools._rows import (
     check_rows,
     check_weights,
 )
-from popavg.posterior_tools.working_correlation import (
-    ClusterLayout,
-    Independence,
-    WorkingCorrelation,
-)
+from popavg.posterior_tools._scoring import compiled_rows, over_draws, plain, plain_rows
+from popavg.posterior_tools._solver_kernels import Rows, compare
+from popavg.posterior_tools.working_correlation import ClusterLayout, WorkingCorrelation
 
 __all__ = ["least_squares", "misfit", "project", "unique_rows"]
 
@@ -149,28 +142,14 @@ def project(
     >>> project(np.array([[-1.0, 2.0]]), x, "logit").round(10).tolist()
     [[-1.0, 3.0]]
     """
-    chosen = get_link(link)
     target, design, fixed = check_rows(predictor, X, offset)
     index = check_index(rows, len(design))
-    weight = check_weights(weights, len(design) if index is None else len(index))
-    row_weight = weight if index is None else np.bincount(index, weight, len(design))
-    basis = Basis.build(design, row_weight)
-    problem = Problem(
-        chosen, family or family_for(chosen, trials=False), basis.columns, fixed, row_weight
-    )
-    dependence = None if isinstance(correlation, Independence) else correlation
-    if dependence is not None:
-        problem = correlated(problem, weight, index, correlation=dependence, layout=layout)
-    begin = _start(start, target - fixed, basis, row_weight)
-    out = np.empty((len(target), design.shape[1]))
-    failed = 0
-    for block in blocks(len(target), problem.cells):
-        gamma, arrived = solve(problem, target[block], begin[block])
-        out[block] = basis.coefficients(gamma)
-        failed += int((~arrived).sum())
-    if failed:
-        raise _not_converged(failed, len(target), dependence)
-    return out
+    weight = check_weights(weights, len(index))
+    observations = Observations(index, weight, correlation, layout)
+    projector = Projector.build(get_link(link), family, (design, fixed), observations)
+    if start is not None:
+        start = check_draws("start", start, (len(target), design.shape[1]))
+    return projector(target, start=start)
 
 
 def least_squares(
@@ -218,7 +197,7 @@ def least_squares(
     target, design, fixed = check_rows(predictor, X, offset)
     weight = check_weights(weights, len(design))
     basis = Basis.build(design, weight)
-    return basis.coefficients(basis.regress(target - fixed, weight))
+    return basis.coefficients(basis.regress(target, weight, fixed))
 
 
 def misfit(
@@ -249,9 +228,9 @@ def misfit(
 
     Returns
     -------
-    ndarray, shape (draws, 2)
-        Largest absolute and root-mean-square of pi - g^{-1}(X beta~ + offset), on the scale of
-        the mean.
+    ndarray, shape (draws, 4)
+        Of pi - g^{-1}(X beta~ + offset), on the scale of the mean: the largest in absolute value,
+        the root mean square, the row of the largest, and pi there.
 
     Raises
     ------
@@ -262,37 +241,36 @@ def misfit(
     --------
     >>> from popavg.posterior_tools.projection import misfit
     >>> misfit([[0.0, 2.0]], [[1.0], [1.0]], [[1.0]], "identity").tolist()
-    [[1.0, 1.0]]
+    [[1.0, 1.0, 0.0, 0.0]]
     """
     chosen = get_link(link)
     target, design, fixed = check_rows(predictor, X, offset)
     weight = check_weights(weights, len(design))
     beta = check_draws("coefficients", coefficients, (len(target), design.shape[1]))
-    out = np.empty((len(target), 2))
-    for block in blocks(len(target), len(design)):
-        gap = chosen.inverse(target[block]) - chosen.inverse(beta[block] @ design.T + fixed)
-        out[block, 0] = np.abs(gap[:, weight > 0.0]).max(axis=1)
-        out[block, 1] = np.sqrt(gap**2 @ (weight / weight.sum()))
+    out = np.empty((len(target), 4))
+    rows = compiled_rows(chosen, None, design, fixed=fixed, weight=weight)
+    if rows is None:
+        _compare(chosen, (target, beta, out), (design, fixed, weight))
+    else:
+        _compare_compiled(rows, target, beta, out)
     return out
 
 
-def _not_converged(
-    failed: int, n_draws: int, correlation: WorkingCorrelation | None
-) -> ConvergenceError:
-    first = (
-        "use working_correlation='independence' (existence and uniqueness of a solution aren't"
-        " guaranteed under other working correlations), "
-    )
-    return ConvergenceError(
-        f"the projection of {failed} of {n_draws} draws didn't converge in"
-        f" {MAX_ITERATIONS} iterations",
-        remedy=("" if correlation is None else first)
-        + "check these draws for extreme predictors, project over a design with more"
-        " variety, or use method='least_squares'",
-    )
+def _compare_compiled(rows: Rows, target: Floats, beta: Floats, out: Floats) -> None:
+    rows, target, beta = plain_rows(rows), plain(target), plain(beta)
+    over_draws(len(target), target.shape[1], lambda s: compare(rows, target[s], beta[s], out[s]))
 
 
-def _start(start: ArrayLike | None, values: Floats, basis: Basis, weight: Floats) -> Floats:
-    if start is None:
-        return basis.regress(values, weight)
-    return check_draws("start", start, (len(values), len(basis.triangle))) @ basis.triangle.T
+def _compare(
+    link: Link, draws: tuple[Floats, Floats, Floats], rows: tuple[Floats, Floats, Floats]
+) -> None:
+    """The same in NumPy, for links that the kernels don't know."""
+    (target, beta, out), (design, fixed, weight) = draws, rows
+    for block in blocks(len(target), len(design)):
+        mean = link.inverse(target[block])
+        gap = np.abs(mean - link.inverse(beta[block] @ design.T + fixed))
+        worst = np.where(weight > 0.0, gap, -1.0).argmax(axis=1)[:, None]
+        out[block, 0] = np.take_along_axis(gap, worst, 1)[:, 0]
+        out[block, 1] = np.sqrt(gap**2 @ (weight / weight.sum()))
+        out[block, 2] = worst[:, 0]
+        out[block, 3] = np.take_along_axis(mean, worst, 1)[:, 0]

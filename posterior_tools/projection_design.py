@@ -14,9 +14,11 @@ from popavg.design import DesignMatrices
 from popavg.design_checks import check_rank
 from popavg.errors import DataError, SpecificationError
 from popavg.grouping import outermost
+from popavg.posterior_tools.clusters import cluster_codes
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.times import numeric_time, time_levels
 from popavg.posterior_tools.unique_rows import distinct_rows
+from popavg.posterior_tools.weights import row_weights
 from popavg.posterior_tools.working_correlation import (
     WORKING_CORRELATIONS,
     ClusterLayout,
@@ -24,9 +26,12 @@ from popavg.posterior_tools.working_correlation import (
     make_working_correlation,
 )
 
-__all__ = ["ProjectionDesign", "WorkingStructure"]
+__all__ = ["IMPLIED", "ProjectionDesign", "WorkingStructure"]
 
 Floats = NDArray[np.float64]
+
+#: The α that a GEE would converge to under the model.
+IMPLIED = "implied"
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,9 @@ class WorkingStructure:
     Attributes
     ----------
     name : {"independence", "exchangeable", "ar1"}
-    alpha : float or None
-        The correlation; None for independence.
+    alpha : float, "implied" or None
+        The correlation; None for independence; ``"implied"`` for what the GEE would converge to
+        under the model, draw by draw.
     groups : str or None
         Column (or grouping factor) of the clusters; by default the factor in which all others are
         nested.
@@ -46,11 +52,18 @@ class WorkingStructure:
     """
 
     name: str = "independence"
-    alpha: float | None = None
+    alpha: float | Literal["implied"] | None = None
     groups: str | None = None
     time: str | None = None
 
+    @property
+    def is_implied(self) -> bool:
+        """Whether α follows from the model."""
+        return self.alpha == IMPLIED
+
     def __str__(self) -> str:
+        if self.is_implied:
+            return f"{self.name}, α implied by the model"
         return self.name if self.alpha is None else f"{self.name}, α = {self.alpha:.3g}"
 
 
@@ -68,8 +81,12 @@ class ProjectionDesign:
         The user's weights.
     trials : numpy.ndarray, shape (observations,)
         Trials of each observation, 1 for single outcomes.
+    covariates : pandas.DataFrame
+        The fixed effects' columns at the distinct rows.
     correlation, layout : optional
         None under independence.
+    levels : numpy.ndarray of int, shape (observations, factors), optional
+        The level of each of the model's grouping factors; where α is implied by the model.
     label : str
         The design in words.
     """
@@ -78,8 +95,10 @@ class ProjectionDesign:
     rows: NDArray[np.intp]
     weights: Floats
     trials: Floats
+    covariates: pd.DataFrame
     correlation: WorkingCorrelation | None
     layout: ClusterLayout | None
+    levels: NDArray[np.intp] | None
     label: str
 
     @classmethod
@@ -103,18 +122,23 @@ class ProjectionDesign:
         observed = frame is posterior.design.frame
         if not observed:  # the fit's own design was checked when it was built
             _check_varied(matrices)
-        weight = _weights(weights, frame)
+        weight = row_weights(posterior, frame, weights)
         trials = posterior.design.response.trials if observed else None
         distinct, rows, _ = distinct_rows(matrices)
         correlation, layout = _correlation(posterior, frame, structure, observed=observed)
+        levels = _levels(posterior, frame, observed=observed) if structure.is_implied else None
+        first = np.empty(distinct.n_rows, dtype=np.intp)
+        first[rows[::-1]] = np.arange(len(rows))[::-1]
         return cls(
-            distinct,
-            rows,
-            weight,
-            np.ones(len(rows)) if trials is None else trials,
-            correlation,
-            layout,
-            label,
+            matrices=distinct,
+            rows=rows,
+            weights=weight,
+            trials=np.ones(len(rows)) if trials is None else trials,
+            covariates=frame[list(posterior.design.fixed.columns)].iloc[first],
+            correlation=correlation,
+            layout=layout,
+            levels=levels,
+            label=label,
         )
 
     @property
@@ -149,36 +173,6 @@ def _rows(
     return frame, posterior.design.evaluate(frame), f"{len(frame)} rows of a design of its own"
 
 
-def _weights(weights: str | ArrayLike | None, frame: pd.DataFrame) -> Floats:
-    if weights is None:
-        return np.ones(len(frame))
-    name = "the weights"
-    if isinstance(weights, str):
-        name = f"the weights {weights!r}"
-        if weights not in frame.columns:
-            raise DataError(
-                f"{name} aren't a column of the design",
-                listing(frame.columns),
-                f"fit with keep=[{weights!r}], or give the weights as numbers",
-            )
-        weights = frame[weights].to_numpy()
-    try:
-        values = np.asarray(weights, dtype=float)
-    except (TypeError, ValueError):
-        raise DataError(f"{name} aren't numbers", f"{len(frame)} numbers from 0") from None
-    if values.shape != (len(frame),):
-        raise DataError(
-            f"{name} have the shape {values.shape}", f"one for each of {len(frame)} rows"
-        )
-    unusable = int((~np.isfinite(values) | (values < 0)).sum())
-    if unusable or not values.any():
-        what = (
-            f"{unusable} of {name} are negative, NaN or infinite" if unusable else f"{name} are 0"
-        )
-        raise DataError(what, "finite numbers from 0, not all zero")
-    return values
-
-
 def _correlation(
     posterior: Posterior, frame: pd.DataFrame, structure: WorkingStructure, *, observed: bool
 ) -> tuple[WorkingCorrelation | None, ClusterLayout | None]:
@@ -186,7 +180,7 @@ def _correlation(
     if structure.name == "independence":
         if structure.alpha is not None:
             raise SpecificationError(
-                f"alpha={structure.alpha:g} with working_correlation='independence'",
+                f"alpha={structure.alpha!r} with working_correlation='independence'",
                 "'exchangeable' or 'ar1' with an alpha",
                 "leave alpha out, or name the working correlation",
             )
@@ -194,13 +188,26 @@ def _correlation(
     if structure.alpha is None:
         raise SpecificationError(
             f"working_correlation={structure.name!r} without alpha",
-            "a number",
-            "give the α that the GEE estimated: pa.gee(…).alpha",
+            "a number, or 'implied'",
+            "give the α that the GEE estimated, pa.gee(…).alpha, or alpha='implied' for the one it"
+            " would converge to under the model",
+        )
+    if isinstance(structure.alpha, str) and not structure.is_implied:
+        raise SpecificationError(
+            f"alpha={structure.alpha!r}", "a number, or 'implied'", "see pa.gee(…).alpha"
         )
     codes = _clusters(posterior, frame, structure.groups, observed=observed)
     time = _times(posterior, frame, structure.time) if structure.name == "ar1" else None
     layout = ClusterLayout.build(codes, time=time)
-    return make_working_correlation(structure.name, structure.alpha, layout), layout
+    alpha = 0.0 if isinstance(structure.alpha, str) else structure.alpha
+    return make_working_correlation(structure.name, alpha, layout), layout
+
+
+def _levels(posterior: Posterior, frame: pd.DataFrame, *, observed: bool) -> NDArray[np.intp]:
+    """The level of each grouping factor, (observations, factors); any whole numbers."""
+    names = posterior.specification.group_names
+    columns = [_clusters(posterior, frame, name, observed=observed) for name in names]
+    return np.column_stack([np.empty((len(frame), 0), dtype=np.intp), *columns])
 
 
 def _times(posterior: Posterior, frame: pd.DataFrame, name: str | None) -> Floats | None:
@@ -222,23 +229,8 @@ def _clusters(
 ) -> NDArray[np.intp]:
     factors = posterior.specification.group_names
     name = outermost(posterior.design.matrices.groups) if groups is None else groups
-    if name not in factors:
-        return _labels(frame, (name,), name)
-    if observed:
+    if observed and name in factors:
         return posterior.design.matrices.groups[factors.index(name)].index
-    return _labels(frame, posterior.design.groupings[factors.index(name)].factor, name)
-
-
-def _labels(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> NDArray[np.intp]:
-    """The rows' clusters by the columns that name them; they need not be those of the fit."""
-    absent = [column for column in columns if column not in frame.columns]
-    if absent or frame[list(columns)].isna().any(axis=None):
-        raise DataError(
-            f"the clusters {name!r} aren't in the design's rows"
-            + ("" if absent else ": some are missing values"),
-            listing(frame.columns),
-            f"add the column {listing(absent or columns)}, "
-            "or use working_correlation='independence'",
-        )
-    grouped = frame.groupby(list(columns), sort=False, observed=True)
-    return grouped.ngroup().to_numpy(dtype=np.intp)
+    return cluster_codes(
+        posterior, frame, groups=name, remedy="use working_correlation='independence'"
+    )

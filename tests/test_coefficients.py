@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from scipy.special import expit, logit, ndtr
 
 from popavg.datasets import load_dataset
 from popavg.errors import DataError, EstimandError, SpecificationError
-from popavg.posterior_tools import draws
+from popavg.posterior_tools import _projector, draw_block, evaluation, projection
 from popavg.posterior_tools.coefficients import population_coefficients
+from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.example import load_example
 from popavg.posterior_tools.summaries import COLUMNS, summarise
@@ -240,11 +242,46 @@ def test_a_coefficient_of_zero_has_no_ratio(make_fit: MakeFit, frame: pd.DataFra
     )
 
 
-def test_a_reader_is_told_of_a_noticeable_misfit(make_fit: MakeFit, frame: pd.DataFrame) -> None:
-    fit = make_fit("y ~ x + (1 + x | g)", frame, sd={"g": [0.5, 4.0]}, corr={"g": RHO})
-    assert "describe it by pa.predictions rather than by coefficients" in repr(
-        population_coefficients(fit)
-    )
+SLOPED = {
+    "logit": ("y ~ x + (1 + x | g)", "(probability)"),
+    "probit": ("y ~ x + (1 + x | g)", "(probability)"),
+    "cloglog": ("y ~ x + (1 + x | g)", "(probability)"),
+    "log": ("count ~ x + (1 + x | g)", "% of the mean there)"),
+}
+
+
+@pytest.mark.parametrize("link", SLOPED)
+def test_a_reader_is_told_of_a_noticeable_misfit(
+    make_fit: MakeFit, frame: pd.DataFrame, link: str
+) -> None:
+    """With random slopes; and where: the row at which most draws have their largest difference."""
+    formula, words = SLOPED[link]
+    sd = {"g": [0.5, 0.7 if link == "log" else 4.0]}
+    fit = make_fit(formula, frame, link, sd=sd, corr={"g": RHO})
+    result = population_coefficients(fit)
+    posterior = Posterior.from_fit(fit)
+    inverse, X = posterior.link.inverse, posterior.design.matrices.X
+    worst = []
+    for draw in range(12):
+        mean = np.array(naive_rows(posterior, draw, inverse)[0])
+        gap = np.abs(mean - inverse(X @ result.draws.to_numpy().reshape(12, -1)[draw]))
+        worst.append(frame["x"].iloc[int(gap.argmax())])
+        assert result.misfit is not None
+        found = result.misfit.draws.to_numpy().reshape(12, 2)[draw, 0]
+        np.testing.assert_allclose(found, gap.max(), rtol=1e-6)
+    most = max(set(worst), key=worst.count)
+    (note,) = [text for text in result.notes if "away from any curve" in text]
+    assert words in note
+    assert f"{link}⁻¹(x'β̃), most often at x = {most:.4g}" in note
+    assert "describe it by pa.predictions rather than by coefficients" in note
+
+
+@pytest.mark.parametrize("link", ["logit", "log", "identity"])
+def test_a_good_fit_says_nothing(make_fit: MakeFit, frame: pd.DataFrame, link: str) -> None:
+    response = {"log": "count", "identity": "value"}.get(link, "y")
+    formula = f"{response} ~ x + (1{' + x' if link == 'identity' else ''} | g)"
+    fit = make_fit(formula, frame, link, sd={"g": [0.3, 4.0][: 1 + (link == "identity")]})
+    assert "away from any curve" not in repr(population_coefficients(fit))
 
 
 def test_a_design_of_its_own(make_fit: MakeFit, frame: pd.DataFrame) -> None:
@@ -283,7 +320,8 @@ def test_the_size_of_the_blocks_does_not_matter(
 ) -> None:
     fit = make_fit("y ~ arm + x + (1 | g)", frame)
     whole = population_coefficients(fit, method)
-    monkeypatch.setattr(draws, "BLOCK", 7)
+    for module in (draw_block, evaluation):
+        monkeypatch.setattr(module, "BLOCK", 7)
     parts = population_coefficients(fit, method)
     np.testing.assert_allclose(parts.draws, whole.draws, rtol=1e-11)
     assert whole.misfit is not None
@@ -291,17 +329,55 @@ def test_the_size_of_the_blocks_does_not_matter(
     np.testing.assert_allclose(parts.misfit.draws, whole.misfit.draws, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_threads_change_nothing(
+    make_fit: MakeFit, frame: pd.DataFrame, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = make_fit("y ~ arm + x + (1 + x | g)", frame, corr={"g": RHO}, extra=("visit",))
+    arguments = {"working_correlation": name, **CORRELATIONS[name][1]}
+    one = population_coefficients(fit, **arguments)
+    sizes = []
+
+    def four_threads(n_draws: int, cells: int, work: Callable[[slice], object]) -> list[object]:
+        sizes.append(n_draws)
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(work, [slice(k, k + 3) for k in range(0, n_draws, 3)]))
+
+    for module in (_projector, projection):
+        monkeypatch.setattr(module, "over_draws", four_threads)
+    four = population_coefficients(fit, **arguments)
+    assert sizes == [12, 12]
+    np.testing.assert_array_equal(four.draws, one.draws)
+    assert four.misfit is not None
+    assert one.misfit is not None
+    np.testing.assert_array_equal(four.misfit.draws, one.misfit.draws)
+
+
 def test_the_model_is_read_once(fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    variance = Posterior.variance
+    variance = DrawBlock.variance
 
-    def counted(self: Posterior, *args: object) -> np.ndarray:
+    def counted(self: DrawBlock, *args: object) -> np.ndarray:
         calls.append(args)
         return variance(self, *args)  # ty: ignore[invalid-argument-type]
 
-    monkeypatch.setattr(Posterior, "variance", counted)
+    monkeypatch.setattr(DrawBlock, "variance", counted)
     population_coefficients(fit)
     assert len(calls) == 1
+
+
+def test_each_cluster_counts_once(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    """weights="cluster" is one over the rows of the cluster, over either design."""
+    uneven = frame.drop(index=[0, 1, 2, 5, 6, 20])
+    fit = make_fit("y ~ arm + x + (1 | g)", uneven)
+    sizes = uneven.groupby("g")["y"].transform("size").to_numpy()
+    for method in ("projection", "least_squares"):
+        by_hand = population_coefficients(fit, method, weights=1.0 / sizes)
+        plain = population_coefficients(fit, method)
+        assert not np.allclose(by_hand.draws, plain.draws, rtol=1e-4)
+        for design in ("observed", uneven):
+            named = population_coefficients(fit, method, design=design, weights="cluster")
+            np.testing.assert_allclose(named.draws, by_hand.draws, rtol=1e-10)
 
 
 # --- errors ---

@@ -16,7 +16,12 @@ from scipy.optimize import root
 from popavg.errors import ConvergenceError, DataError, SpecificationError
 from popavg.families import family_for
 from popavg.links import LINKS, get_link
-from popavg.posterior_tools import _estimating_equation, _rows
+from popavg.posterior_tools import _estimating_equation, _projector, _rows
+from popavg.posterior_tools._estimating_equation import (
+    CorrelatedProblem,
+    PairedProblem,
+    Problem,
+)
 from popavg.posterior_tools.projection import least_squares, misfit, project, unique_rows
 from popavg.posterior_tools.working_correlation import (
     AR1,
@@ -194,7 +199,7 @@ def test_a_saturated_design_is_reproduced(
     layout = ClusterLayout.build([1, 1, 1, 1, 2, 2, 2, 3, 3, 3], time=np.arange(10))
     projected = project(values, X, name, rows=cell, correlation=correlation, layout=layout)
     np.testing.assert_allclose(projected @ X.T, values, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(misfit(values, X, projected, name), 0.0, atol=1e-11)
+    np.testing.assert_allclose(misfit(values, X, projected, name)[:, :2], 0.0, atol=1e-11)
 
 
 @pytest.mark.parametrize("correlation", CORRELATIONS, ids=str)
@@ -268,31 +273,42 @@ def test_blocks_of_draws_change_nothing(case: Case, monkeypatch: pytest.MonkeyPa
     )
 
 
-@pytest.mark.parametrize("correlation", [Exchangeable(0.45), AR1(0.6)], ids=str)
-def test_both_ways_of_summing_pairs_agree(
-    correlation: WorkingCorrelation, case: Case, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("correlation", CORRELATIONS, ids=str)
+@pytest.mark.parametrize("name", sorted(LINKS))
+def test_all_ways_of_solving_agree(
+    name: str, correlation: WorkingCorrelation | None, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One matrix over distinct rows, and whitening every observation."""
+    """Compiled; in NumPy by one matrix over distinct rows; and by whitening every observation."""
     taken = []
-    for kind in (_estimating_equation.PairedProblem, _estimating_equation.CorrelatedProblem):
+    for kind in (Problem, PairedProblem, CorrelatedProblem):
         monkeypatch.setattr(kind, "moments", _counting(kind.moments, taken, kind.__name__))
-    rows = np.arange(len(case.X)) // 2
-    found = []
-    for ratio in (200, 0):
-        monkeypatch.setattr(_estimating_equation, "PAIRED_RATIO", ratio)
-        found.append(
-            project(
-                case.target("logit"),
-                case.X,
-                "logit",
-                rows=rows,
-                weights=case.trials,
-                correlation=correlation,
-                layout=case.layout,
-            )
-        )
-    assert list(dict.fromkeys(taken)) == ["PairedProblem", "CorrelatedProblem"]
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-11)
+    n = len(case.X)  # rows repeat within and between clusters
+    weights = np.r_[case.trials, np.ones(10)]
+    weights[4] = 0.0
+    solve = partial(
+        project,
+        case.target(name),
+        case.X,
+        name,
+        rows=np.r_[np.repeat(np.arange(n // 2), 2), np.arange(10)],
+        weights=weights,
+        offset=case.offset,
+        correlation=correlation,
+        layout=ClusterLayout.build(
+            np.r_[case.codes, np.arange(10) // 4], time=np.r_[case.time, 50.0 + np.arange(10)]
+        ),
+    )
+    found = [solve()]
+    assert not taken
+    monkeypatch.setattr(_projector, "cancels", lambda *_: True)
+    found.append(solve())
+    monkeypatch.setattr(_estimating_equation, "PAIRED_RATIO", 0)
+    found.append(solve())
+    correlated = ["PairedProblem", "CorrelatedProblem"]
+    independent = correlation is None or isinstance(correlation, Independence)
+    assert list(dict.fromkeys(taken)) == (["Problem"] if independent else correlated)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-9)
 
 
 def _counting(method: Callable[..., object], taken: list[str], name: str) -> Callable[..., object]:
@@ -350,8 +366,12 @@ def test_misfit_by_hand(case: Case) -> None:
             eta = float(case.X[row] @ beta[draw] + case.offset[row])
             gaps.append(1 / (1 + np.exp(-target[draw, row])) - 1 / (1 + np.exp(-eta)))
         rms = np.sqrt(np.sum(weight[1:] * np.square(gaps)) / weight[1:].sum())
-        np.testing.assert_allclose(found[draw], [np.abs(gaps).max(), rms], atol=1e-13)
-    assert found[0].max() < 1e-12
+        np.testing.assert_allclose(found[draw, :2], [np.abs(gaps).max(), rms], atol=1e-13)
+        mean = 1 / (1 + np.exp(-target[draw, int(found[draw, 2])]))
+        assert np.isclose(found[draw, 3], mean, rtol=1e-14)
+        if draw:
+            assert found[draw, 2] == 1 + np.argmax(np.abs(gaps))
+    assert found[0, :2].max() < 1e-12
     assert found[3, 0] > found[3, 1] > 1e-4
 
 

@@ -132,7 +132,7 @@ def test_a_time_that_the_fit_has_not_seen() -> None:
         (np.ones((60, 1)), r"the weights have the shape \(60, 1\)"),
         (np.r_[-1.0, np.ones(59)], "1 of the weights are negative, NaN or infinite"),
         (np.r_[np.nan, np.inf, np.ones(58)], "2 of the weights are negative, NaN or infinite"),
-        (np.zeros(60), "the weights are 0"),
+        (np.zeros(60), "the weights are all 0"),
         (["a"] * 60, "the weights aren't numbers"),
         ("arm", "the weights 'arm' aren't numbers"),
         ("size", r"the weights 'size' aren't a column.*keep=\['size'\]"),

@@ -1,0 +1,83 @@
+"""How much each row counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from popavg.errors import DataError, SpecificationError
+from popavg.posterior_tools.draws import Posterior
+from popavg.posterior_tools.weights import row_weights
+
+MakeFit = Callable[..., xr.DataTree]
+
+
+@pytest.fixture(scope="module")
+def posterior(make_fit: MakeFit, frame: pd.DataFrame) -> Posterior:
+    return Posterior.from_fit(make_fit("y ~ x + (1 | h/g)", frame, extra=("w",)))
+
+
+def test_rows_count_once_by_default(posterior: Posterior, frame: pd.DataFrame) -> None:
+    np.testing.assert_array_equal(row_weights(posterior, frame, None), np.ones(60))
+
+
+def test_a_column_or_numbers(posterior: Posterior, frame: pd.DataFrame) -> None:
+    for given in ("w", frame["w"], frame["w"].to_list()):
+        np.testing.assert_array_equal(row_weights(posterior, frame, given), frame["w"])
+
+
+def test_each_outermost_cluster_counts_once_in_the_rows_given(
+    posterior: Posterior, frame: pd.DataFrame
+) -> None:
+    rows = frame.iloc[[0, 1, 2, 20, 59]]
+    weights = row_weights(posterior, rows, "cluster")
+    by_hand = [1 / (rows["h"] == herd).sum() for herd in rows["h"]]
+    np.testing.assert_allclose(weights, by_hand)
+    assert pd.Series(weights).groupby(rows["h"].to_numpy()).sum().to_list() == [1.0, 1.0, 1.0]
+
+
+def test_a_column_called_cluster_that_is_the_clusters(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    data = frame.rename(columns={"g": "cluster"})
+    own = Posterior.from_fit(make_fit("y ~ x + (1 | cluster)", data))
+    np.testing.assert_allclose(row_weights(own, data, "cluster"), np.full(60, 0.2))
+    other = Posterior.from_fit(make_fit("y ~ x + (1 | g)", frame))
+    with pytest.raises(SpecificationError, match=r"weights='cluster' is ambiguous.*Rename"):
+        row_weights(other, frame.assign(cluster=1.0), "cluster")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("v", r"weights 'v' aren't a column.*keep=\['v'\]"),
+        ("arm", "the weights 'arm' aren't numbers"),
+        ([1.0, 2.0], r"the shape \(2,\). Allowed: one for each of 60 rows"),
+        (1.0, r"the shape \(\)"),
+        (np.r_[-1.0, np.ones(59)], "1 of the weights are negative, NaN or infinite"),
+        (np.r_[np.nan, np.inf, np.ones(58)], "2 of the weights are negative"),
+        (np.zeros(60), "the weights are all 0"),
+        (object(), "aren't numbers"),
+    ],
+)
+def test_impossible_weights(
+    posterior: Posterior, frame: pd.DataFrame, given: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        row_weights(posterior, frame, given)
+
+
+def test_missing_weights_in_a_column(posterior: Posterior, frame: pd.DataFrame) -> None:
+    column = frame["w"].where(frame["w"] > 1.0)
+    with pytest.raises(DataError, match="of the weights 'w' are negative, NaN"):
+        row_weights(posterior, frame.assign(w=column), "w")
+
+
+def test_rows_without_clusters(posterior: Posterior, frame: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"clusters 'h' aren't in the rows.*give the weights"):
+        row_weights(posterior, frame.drop(columns="h"), "cluster")
