@@ -17,6 +17,7 @@ from popavg.links import Link, get_link
 from popavg.models.estimating_equations import fit_gee_arrays
 from popavg.models.gee_result import GEEResult
 from popavg.posterior_tools.times import numeric_time, time_levels
+from popavg.response import require_outcome
 
 __all__ = ["GEEResult", "fit_gee_arrays", "gee", "gee_from_design", "time_as_numbers"]
 
@@ -145,6 +146,8 @@ def gee_from_design(
     ------
     DataError, SpecificationError, SeparationError, ConvergenceError
         See `fit_gee_arrays`; also crossed grouping factors without ``groups``.
+    EstimandError
+        The design has no outcome.
 
     Examples
     --------
@@ -159,6 +162,7 @@ def gee_from_design(
     >>> gee_from_design(design, link=link, family=family).groups
     'patient'
     """
+    require_outcome(design.response)
     name = outermost(design.matrices.groups) if groups is None else groups
     times, note = (None, "") if time is None else time_as_numbers(_column(design, time, "time"))
     return fit_gee_arrays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -292,3 +293,20 @@ def test_errors(make_fit: MakeFit, fit: xr.DataTree, frame: pd.DataFrame) -> Non
     separated = frame.assign(y=(frame["x"] > 0).astype(int))
     with pytest.raises(SeparationError):
         compare_gee(make_fit("y ~ x + (1 | g)", separated))
+
+
+def test_a_fit_without_an_outcome_says_what_it_lacks(tmp_path: Path) -> None:
+    """What needs the posterior alone works; a GEE, and a report with one, need the data."""
+    rng = np.random.default_rng(1)
+    X = np.column_stack([np.ones(40), rng.normal(size=40)])
+    arrays = {"beta": rng.normal(size=(9, 2)), "cov": rng.random(9) + 1, "X": X, "link": "logit"}
+    groups = np.repeat(np.arange(8), 5)
+    fit = pa.from_arrays(**arrays, groups=groups)
+    pa.save(fit, tmp_path / "fit.nc")
+    for each in (fit, pa.load(tmp_path / "fit.nc")):
+        with pytest.raises(EstimandError, match=r"no outcome.*pa.from_arrays\(…, y=…\)"):
+            pa.compare_gee(each)
+        with pytest.raises(EstimandError, match="the fit has no outcome"):
+            pa.report(each, tmp_path / "report.html")
+    y = np.arange(40) % 2
+    assert pa.compare_gee(pa.from_arrays(**arrays, groups=groups, y=y))

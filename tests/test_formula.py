@@ -146,3 +146,11 @@ def _read_fast(text: str) -> None:
     else:
         assert Formula.parse(formula.text) == formula
     assert time.perf_counter() - started < 2
+
+
+def test_a_formula_without_a_response_where_it_is_allowed() -> None:
+    formula = Formula.parse("~ x + (1 | g)", one_sided=True)
+    assert (formula.response, formula.response_columns) == ("", ())
+    assert (formula.fixed, formula.columns) == ("x", ("x", "g"))
+    with pytest.raises(FormulaError, match="nothing on one side"):
+        Formula.parse("~ x + (1 | g)")

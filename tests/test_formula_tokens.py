@@ -12,6 +12,13 @@ from hypothesis import strategies as st
 from popavg.errors import FormulaError
 from popavg.formula_tokens import MAX_LENGTH, matching, one_line, scan, scan_part, text_of
 
+
+def test_one_side_where_it_is_allowed() -> None:
+    assert [token.lexeme for token in scan("~ x", one_sided=True)] == ["~", "x"]
+    with pytest.raises(FormulaError, match="nothing on one side"):
+        scan("y ~", one_sided=True)
+
+
 REFUSED = {
     "": r"the formula is empty\. Write 'y ~ x \+ \(1 \| g\)'",
     "   ": "the formula is empty",

@@ -8,9 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from popavg.errors import DataError, FormulaError
+from popavg.errors import DataError, EstimandError, FormulaError
 from popavg.frames import select
-from popavg.response import Response, has_trials, read_form, read_response
+from popavg.response import (
+    Response,
+    has_trials,
+    no_response,
+    read_form,
+    read_response,
+    require_outcome,
+)
 
 
 def read(text: str, family: str, **columns: Any) -> Response:
@@ -195,3 +202,13 @@ def test_has_trials() -> None:
     assert has_trials("p(s, n)")
     assert not has_trials("p")
     assert not has_trials("y['p']")
+
+
+def test_a_response_that_is_not_given() -> None:
+    absent = no_response(3)
+    assert not absent.is_given
+    assert np.isnan(absent.y).all()
+    assert not has_trials(absent.name)
+    with pytest.raises(EstimandError, match="the fit has no outcome"):
+        require_outcome(absent)
+    require_outcome(Response("y", "y", np.zeros(3)))

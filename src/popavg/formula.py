@@ -45,7 +45,7 @@ class Formula:
     text : str
         As the user wrote it, on one line.
     response : str
-        Left of the tilde.
+        Left of the tilde; empty where a formula without a response was allowed.
     fixed : str
         The fixed effects, without the grouping terms.
     group_terms : tuple of GroupTerm
@@ -71,8 +71,15 @@ class Formula:
     response_columns: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Formula:
+    def parse(cls, text: str, *, one_sided: bool = False) -> Formula:
         """Read a formula.
+
+        Parameters
+        ----------
+        text : str
+            The formula.
+        one_sided : bool
+            Whether ``"~ x"`` is allowed: of a posterior whose outcome isn't known.
 
         Raises
         ------
@@ -81,10 +88,11 @@ class Formula:
             :func:`popavg.response.read_form`; also for a misplaced ``|``, for effects or clusters
             that appear twice, and for a response that is also a covariate.
         """
-        tokens = scan(text)
+        tokens = scan(text, one_sided=one_sided)
         tilde = next(i for i, token in enumerate(tokens) if token.kind == "TILDE")
         left, (fixed, group_terms) = tokens[:tilde], _split(tokens[tilde + 1 :])
-        form = read_form(left)
+        form = read_form(left) if left else None
+        response = () if form is None else form.columns
         terms = read_terms(fixed or "1")
         effects = [read_terms(term.effects, offsets=False) for term in group_terms]
         predictors = [
@@ -92,15 +100,16 @@ class Formula:
             *(name for effect in effects for name in effect.columns),
             *(name for term in group_terms for name in term.factor),
         ]
-        _check_response_is_apart(form.column, predictors)
+        if form is not None:
+            _check_response_is_apart(form.column, predictors)
         _check_terms_once(group_terms)
         return cls(
             text=one_line(text),
-            response=form.text,
+            response="" if form is None else form.text,
             fixed=terms.text,
             group_terms=group_terms,
-            columns=tuple(dict.fromkeys((*form.columns, *predictors))),
-            response_columns=form.columns,
+            columns=tuple(dict.fromkeys((*response, *predictors))),
+            response_columns=response,
         )
 
     @property

@@ -36,13 +36,15 @@ _REMEDIES = {
 _QUOTED_OR_SPACE = re.compile(r"""(`[^`]*`|['"][^'"]*['"])|\s+""")
 
 
-def scan(text: str) -> list[Token]:
+def scan(text: str, *, one_sided: bool = False) -> list[Token]:
     """Tokens of a formula that can be parsed: short, brackets paired, exactly one ``~``.
 
     Parameters
     ----------
     text : str
         A formula in formulae's language.
+    one_sided : bool
+        Whether ``"~ x"``, without a response, is allowed.
 
     Returns
     -------
@@ -63,7 +65,8 @@ def scan(text: str) -> list[Token]:
     """
     tokens = scan_part(text)
     tildes = sum(token.kind == "TILDE" for token in tokens)
-    if not tildes or tokens[0].kind == "TILDE" or tokens[-1].kind == "TILDE":
+    lacks_left = tokens[0].kind == "TILDE" and not one_sided
+    if not tildes or lacks_left or tokens[-1].kind == "TILDE":
         what = "has nothing on one side of '~'" if tildes else "has no '~'"
         raise FormulaError(
             f"the formula {shortened(text)} {what}",

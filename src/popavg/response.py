@@ -11,11 +11,19 @@ from formulae.token import Token
 from numpy.typing import NDArray
 
 from popavg._checks import listing
-from popavg.errors import DataError, FormulaError
+from popavg.errors import DataError, EstimandError, FormulaError
 from popavg.formula_tokens import scan_part, shortened, text_of
 from popavg.labels import label_values, labels, written
 
-__all__ = ["Response", "ResponseForm", "has_trials", "read_form", "read_response"]
+__all__ = [
+    "Response",
+    "ResponseForm",
+    "has_trials",
+    "no_response",
+    "read_form",
+    "read_response",
+    "require_outcome",
+]
 
 _PROPORTION = ("p", "prop", "proportion")
 
@@ -31,7 +39,7 @@ class Response:
     label : str
         What is counted or measured, in words: ``"outcome = 'severe'"``.
     y : numpy.ndarray, shape (rows,)
-        0 or 1, successes, counts or values.
+        0 or 1, successes, counts or values; NaN where there is no outcome.
     trials : numpy.ndarray of shape (rows,) or None
         Trials of ``p(successes, trials)``.
     event : str or None
@@ -43,6 +51,11 @@ class Response:
     y: NDArray[np.float64]
     trials: NDArray[np.float64] | None = None
     event: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is an outcome: not where only a posterior came, without its data."""
+        return bool(self.name)
 
     def take(self, rows: NDArray[np.intp]) -> Response:
         """The same response for some rows, in the given order."""
@@ -114,7 +127,28 @@ def read_form(part: str | Sequence[Token]) -> ResponseForm:
 
 def has_trials(text: str) -> bool:
     """Whether a response is written ``p(successes, trials)``."""
-    return read_form(text).trials is not None
+    return bool(text) and read_form(text).trials is not None
+
+
+def no_response(n_rows: int) -> Response:
+    """The response of a formula without a left side: a posterior's rows without their outcome."""
+    return Response("", "the outcome", np.full(n_rows, np.nan))
+
+
+def require_outcome(response: Response) -> None:
+    """There is an outcome to fit something to.
+
+    Raises
+    ------
+    EstimandError
+        There is none.
+    """
+    if not response.is_given:
+        raise EstimandError(
+            "the fit has no outcome: it was made from arrays without y",
+            "verbs that need the posterior only, such as predictions",
+            "give the outcome to pa.from_arrays(…, y=…)",
+        )
 
 
 def read_response(text: str, frame: pd.DataFrame, family: str) -> Response:
