@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -33,13 +33,15 @@ class Estimates:
     Attributes
     ----------
     draws : xarray.DataArray
-        Dims ``chain``, ``draw`` and one dim of estimands; draws **of the estimand itself**.
+        Dims ``chain``, ``draw`` and one dim of estimands; draws **of the estimand itself**. On
+        dask where the fit is: see :meth:`compute`.
     labels : pandas.DataFrame
         One row for each estimand: the covariates or the term it belongs to.
     title : str
         What these numbers are, in words.
     target : str
-        Which population they speak of: ``"population"``, ``"typical"`` or ``"sampled"``.
+        Which population they speak of: ``"population"``, ``"typical"``, ``"sampled"`` or
+        ``"new"``.
     notes : tuple of str
         Sentences that a reader needs.
     point_estimate : {"mean", "median"}, optional
@@ -84,6 +86,21 @@ class Estimates:
         """The dim of the estimands."""
         return self.draws.dims[2]
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the draws are on dask and not computed yet."""
+        return self.draws.chunks is not None
+
+    def compute(self) -> Estimates:
+        """The same with the draws in memory.
+
+        Returns
+        -------
+        Estimates
+            Itself where the draws are in memory already.
+        """
+        return replace(self, draws=self.draws.compute()) if self.is_lazy else self
+
     def to_frame(
         self, ci_prob: float | None = None, ci_kind: IntervalKind | None = None
     ) -> pd.DataFrame:
@@ -101,6 +118,10 @@ class Estimates:
         pandas.DataFrame
             The labels, then ``estimate, std_error, lower, upper, ess_bulk, ess_tail, r_hat,
             mcse``.
+
+        Notes
+        -----
+        Draws on dask are computed for this and not kept; call :meth:`compute` first to keep them.
         """
         values = self.draws.to_numpy().astype(float)
         numbers = summarise(
@@ -131,16 +152,18 @@ class Estimates:
         Returns
         -------
         arviz_plots.PlotCollection
+            Estimands from top to bottom; the axis says what they are and of which population.
         """
-        import arviz_plots
+        from popavg.posterior_tools._forest import plot_estimates
 
-        return arviz_plots.plot_forest(self.to_datatree(), combined=True, **kwargs)
+        label = f"{self.title}\n(target: {self.target})"
+        return plot_estimates(self.compute().to_datatree(), str(self.dim), label, **kwargs)
 
     def _names(self) -> list[str]:
         """A name for each estimand from the labels that vary, numbered where they repeat."""
         varying = [name for name in self.labels if self.labels[name].nunique() > 1]
         rows = self.labels[varying].itertuples(index=False, name=None)
-        names = [", ".join(f"{n} {v}" for n, v in zip(varying, row, strict=True)) for row in rows]
+        names = [", ".join(_named(n, v) for n, v in zip(varying, row, strict=True)) for row in rows]
         if len(set(names)) == len(names):
             return names
         return [f"{i} {name}".strip() for i, name in enumerate(names)]
@@ -149,14 +172,21 @@ class Estimates:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        frame = _rounded(self.to_frame())
-        table = frame.to_string(index=False, max_rows=20)
-        return "\n".join([self._caption(), "", table, *self.notes])
+        table = self._shown().to_string(index=False, max_rows=20)
+        return "\n".join([self._caption(), "", table, *self.notes, *self._how_to_compute()])
 
     def _repr_html_(self) -> str:
-        table = _rounded(self.to_frame()).to_html(index=False, max_rows=60, border=0)
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        table = self._shown().to_html(index=False, max_rows=60, border=0)
+        sentences = (*self.notes, *self._how_to_compute())
+        notes = "".join(f"<p>{escape(note)}</p>" for note in sentences)
         return f"<p>{escape(self._caption())}</p>{table}{notes}"
+
+    def _shown(self) -> pd.DataFrame:
+        """The table to print; of draws that aren't computed yet the labels alone."""
+        return self.labels if self.is_lazy else _rounded(self.to_frame())
+
+    def _how_to_compute(self) -> tuple[str, ...]:
+        return ("Not computed yet: call .compute() or .to_frame().",) if self.is_lazy else ()
 
     def _caption(self) -> str:
         prob, kind = interval_settings(None, None)
@@ -165,6 +195,12 @@ class Estimates:
             f"{self.title} (target: {self.target}; {100 * prob:g} % credible intervals, {kind}; "
             f"{n_chains} × {n_draws} draws)"
         )
+
+
+def _named(name: Hashable, value: Any) -> str:
+    """A label with the column's name where the value doesn't speak for itself."""
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return shown if name in ("hypothesis", "contrast", "term") else f"{name} {shown}"
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:

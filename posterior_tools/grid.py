@@ -12,8 +12,18 @@ import pandas as pd
 from popavg._checks import listing, suggestion
 from popavg.design import Design
 from popavg.errors import DataError, SpecificationError
+from popavg.formula_tokens import scan
 
-__all__ = ["Varying", "cells", "held_values", "varying_values"]
+__all__ = [
+    "Varying",
+    "cells",
+    "held_values",
+    "in_training_order",
+    "is_category",
+    "levels_of",
+    "names_of",
+    "varying_values",
+]
 
 #: A covariate's name, several names, or names with the values to take.
 type Varying = str | Sequence[str] | Mapping[str, Any] | None
@@ -61,12 +71,81 @@ def cells(varying: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def names_of(varying: Varying) -> list[str]:
+    """Names of covariates, however they are given.
+
+    Raises
+    ------
+    SpecificationError
+        Neither a name, names nor a mapping.
+    """
+    return [name for name, _ in _items(varying)]
+
+
+def levels_of(design: Design, name: str) -> list[Any]:
+    """Values that a covariate takes in a grid unless told otherwise.
+
+    Parameters
+    ----------
+    design : Design
+        The fit's design.
+    name : str
+        A covariate.
+
+    Returns
+    -------
+    list
+        All levels of a category, all values of a number with at most ten, else the mean and one
+        standard deviation to both sides.
+
+    Raises
+    ------
+    SpecificationError
+        It isn't a covariate of the model.
+    """
+    return _values(design, name, None, False)
+
+
+def in_training_order(column: pd.Series, training: pd.Series) -> pd.Series:
+    """A column whose categories stand in the order of the fit's, as far as they occur.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Of a grid or of new data.
+    training : pandas.Series
+        The same column of the fit.
+
+    Returns
+    -------
+    pandas.Series
+        Unchanged where the fit's column has no categories, or a value isn't among them.
+    """
+    if not isinstance(training.dtype, pd.CategoricalDtype):
+        return column
+    present = set(column)
+    levels = [level for level in training.cat.categories if level in present]
+    if len(levels) < len(present):
+        return column
+    return column.astype(object).astype(pd.CategoricalDtype(levels, ordered=True))
+
+
 def held_values(design: Design, names: Sequence[str]) -> dict[str, Any]:
     """Mean of numeric covariates, most frequent value of the others.
 
     Used for the covariates of a grid that don't vary; the result of a prediction shows them.
     """
-    return {name: _typical(design.frame[name]) for name in names}
+    return {name: _typical(design, name) for name in names}
+
+
+def is_category(design: Design, name: str) -> bool:
+    """Whether a covariate's values are levels: text, booleans, categories, and ``C(number)``."""
+    dtype = design.frame[name].dtype
+    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "if":
+        return True
+    lexemes = [token.lexeme.strip("`") for token in scan(design.formula.text)]
+    calls = zip(lexemes, lexemes[1:], lexemes[2:], strict=False)
+    return any(call in ((encoder, "(", name) for encoder in ("C", "T", "S")) for call in calls)
 
 
 def _items(varying: Varying) -> list[tuple[str, Any]]:
@@ -102,7 +181,7 @@ def _values(design: Design, name: str, given: Any, along: bool) -> list[Any]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return list(column.cat.categories)
     distinct = sorted(set(column))
-    if column.dtype.kind not in "if" or len(distinct) <= FEW_VALUES:
+    if len(distinct) <= FEW_VALUES or is_category(design, name):
         return distinct
     if along:
         return list(np.linspace(column.min(), column.max(), N_POINTS))
@@ -110,6 +189,6 @@ def _values(design: Design, name: str, given: Any, along: bool) -> list[Any]:
     return [centre - spread, centre, centre + spread]
 
 
-def _typical(column: pd.Series) -> Any:
-    numeric = not isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.kind in "if"
-    return float(column.mean()) if numeric else column.mode().iloc[0]
+def _typical(design: Design, name: str) -> Any:
+    column = design.frame[name]
+    return column.mode().iloc[0] if is_category(design, name) else float(column.mean())

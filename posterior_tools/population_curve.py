@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popavg._checks import listing
-from popavg.design import Design, DesignMatrices
+from popavg.design import DesignMatrices
 from popavg.errors import DataError, SpecificationError
-from popavg.formula_tokens import scan
+from popavg.posterior_tools.along import along
 from popavg.posterior_tools.crossings import Crossing, check_slopes, crossings
 from popavg.posterior_tools.draws import Posterior
-from popavg.posterior_tools.grid import N_POINTS, Varying, held_values, varying_values
+from popavg.posterior_tools.grid import Varying, held_values, varying_values
 from popavg.posterior_tools.predictions import predictions
-from popavg.posterior_tools.summaries import IntervalKind, interval_settings
+from popavg.posterior_tools.summaries import IntervalKind, interval_settings, intervals
 
 __all__ = ["PopulationCurve", "population_curve"]
 
@@ -213,7 +213,8 @@ def population_curve(
     if n_curves < 0:
         raise SpecificationError(f"n_curves={n_curves}", "0 or more")
     posterior = Posterior.from_fit(fit)
-    name, values, is_category = _along(posterior.design, over)
+    axis = along(posterior.design, over)
+    name, values, is_category = axis.name, axis.values, axis.is_category
     if slopes:
         check_slopes(posterior, name, is_category)
     apart = varying_values(posterior.design, None, by)
@@ -236,7 +237,9 @@ def population_curve(
         rows=rows,
         conditional=conditional,
         typical=typical,
-        **_averages(estimates.to_frame(ci_prob=ci_prob, ci_kind=ci_kind), len(values)),
+        **_averages(
+            intervals(estimates.draws.to_numpy(), ci_prob=ci_prob, ci_kind=ci_kind), len(values)
+        ),
         title=estimates.title,
         is_probability=posterior.link.is_probability,
         ci_prob=prob,
@@ -245,47 +248,6 @@ def population_curve(
         conditional_crossings=crossed[0],
         population_crossings=crossed[1],
     )
-
-
-def _along(design: Design, over: str | Mapping[str, Any]) -> tuple[str, list[Any], bool]:
-    """Name and values of the covariate along the x axis, and whether it is a category."""
-    names = [over] if isinstance(over, str) else list(over)
-    if len(names) != 1:
-        raise SpecificationError(
-            f"'over' names {len(names)} covariates: {listing(names)}",
-            "one covariate along the x axis",
-            "put the others into by=",
-        )
-    values = varying_values(design, over, None)[names[0]]
-    column = design.frame[names[0]]
-    distinct = sorted(set(column))
-    if _is_category(design, names[0]):
-        numeric = isinstance(over, str) and column.dtype.kind in "if"
-        return names[0], distinct if numeric else values, True
-    if isinstance(over, str):
-        if len(distinct) == 2:
-            return names[0], distinct, True
-        return names[0], list(np.linspace(column.min(), column.max(), N_POINTS)), False
-    return names[0], _numbers(names[0], values), False
-
-
-def _is_category(design: Design, name: str) -> bool:
-    dtype = design.frame[name].dtype
-    if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "if":
-        return True
-    lexemes = [token.lexeme.strip("`") for token in scan(design.formula.text)]
-    calls = zip(lexemes, lexemes[1:], lexemes[2:], strict=False)
-    return any(call in ((encoder, "(", name) for encoder in ("C", "T", "S")) for call in calls)
-
-
-def _numbers(name: str, values: Sequence[Any]) -> list[float]:
-    try:
-        numbers = sorted({float(value) for value in values})
-    except (TypeError, ValueError):
-        raise DataError(f"the values of {name!r} hold {listing(values)}", "numbers") from None
-    if len(numbers) < 2:
-        raise DataError(f"one value of {name!r}", "at least two values along a curve")
-    return numbers
 
 
 def _conditional_curves(

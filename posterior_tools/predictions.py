@@ -1,73 +1,104 @@
-"""Population curves: the mean response over a covariate, draw by draw."""
+"""Mean responses of rows, of curves over a covariate, and their averages, draw by draw."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 
-from popavg._checks import check_choice
-from popavg.errors import DataError, SpecificationError
+from popavg.errors import DataError
+from popavg.posterior_tools._asked_rows import AskedRows, averaged_rows, choose_rows, fixed_seed
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
-from popavg.posterior_tools.grid import Varying, cells, held_values, varying_values
-from popavg.posterior_tools.targets import MEANINGS, TARGETS, Target, target_mean
-from popavg.posterior_tools.unique_rows import distinct_rows
+from popavg.posterior_tools.evaluation import evaluate
+from popavg.posterior_tools.grid import Varying
+from popavg.posterior_tools.hypotheses import Hypothesis, apply_hypothesis
+from popavg.posterior_tools.newdata import NewData
+from popavg.posterior_tools.outcome import outcome_words, target_note
+from popavg.posterior_tools.row_question import ask_rows
+from popavg.posterior_tools.targets import Scale, Target, TargetMean
 
-__all__ = ["predictions"]
+__all__ = ["avg_predictions", "predictions"]
 
 
 def predictions(
     fit: xr.DataTree,
     *,
+    newdata: NewData = None,
     over: Varying = None,
     by: Varying = None,
-    newdata: pd.DataFrame | Literal["mean", "observed"] | None = None,
     target: Target = "population",
+    scale: Scale = "response",
+    weights: str | ArrayLike | None = None,
+    hypothesis: Hypothesis = None,
+    seed: int | np.random.Generator = 0,
+    progress: bool = True,
 ) -> Estimates:
-    """Mean response of a population, a typical cluster or the sampled clusters.
+    """Mean response of rows, of a curve over a covariate, or of groups of rows.
 
     Parameters
     ----------
     fit : xarray.DataTree
         From :func:`popavg.fit` or :func:`popavg.load`.
+    newdata : pandas.DataFrame, DataGrid, "observed", "mean" or "balanced", optional
+        The rows. ``"observed"``: those of the fit. ``"mean"``: covariates at their mean or most
+        frequent level, which the result shows. ``"balanced"``: all levels of the categories,
+        numbers at their mean. By default ``"mean"`` with ``over``, else ``"observed"``.
     over : str, sequence of str or mapping, optional
-        Covariates along the curve, ``"time"`` or ``{"time": [0, 6, 12]}``.
+        Covariates along a curve, ``"time"`` or ``{"time": [0, 6, 12]}``: set in every row. With
+        ``newdata="mean"`` each value gives one row, else the rows are averaged with each value
+        in turn (standardisation).
     by : str, sequence of str or mapping, optional
-        Covariates that make separate curves, ``"treatment"``.
-    newdata : pandas.DataFrame, "mean" or "observed", optional
-        With ``over`` or ``by``: ``"mean"`` (default) holds the other covariates at their mean or
-        most frequent level, which the result shows; ``"observed"`` or a frame sets ``over`` and
-        ``by`` in every one of these rows and averages over them (standardisation). Without them:
-        the rows to predict, by default the observed ones.
-    target : {"population", "typical", "sampled"}
+        Columns whose values make groups of rows that are averaged. With ``newdata="mean"`` each
+        level gets a row of its own; a mapping says which: ``{"age": [20, 40]}``.
+    target : {"population", "typical", "sampled", "new"}
         ``"population"`` integrates over the random effects' distribution: the mean of the
         population of clusters. ``"typical"`` sets them to zero, ``"sampled"`` averages over the
-        clusters of the data set. The result says which it is.
+        clusters of the data set, ``"new"`` draws one cluster for each draw, the same for all
+        rows. The result says which it is.
+    scale : {"response", "link"}
+        A probability or mean, or the link function of it (log odds); rows are averaged on this
+        scale.
+    weights : str, array_like or "cluster", optional
+        How much each row counts in an average: a column, numbers, or ``"cluster"``, with which
+        each cluster counts once, however many rows it has.
+    hypothesis : str, array_like or pandas.DataFrame, optional
+        Contrasts of the estimates, ``"pairwise"``, ``"reference"``, ``"b1 - b0 = 0"``, weights;
+        see :func:`popavg.posterior_tools.hypotheses.apply_hypothesis`.
+    seed : int or numpy.random.Generator
+        Where the new cluster's effects come from.
+    progress : bool
+        Show a bar from two seconds on.
 
     Returns
     -------
     Estimates
-        One estimand for each row or cell, on the response scale (a probability for logit,
-        probit and cloglog; with ``p(successes, trials)`` that of one trial).
+        One estimand for each row, cell or contrast: a probability for logit, probit and cloglog,
+        with ``p(successes, trials)`` that of one trial. Over dask-backed draws nothing is
+        computed before it is asked for.
 
     Raises
     ------
     SpecificationError
-        Not a fit, an unknown target or covariate.
+        Not a fit; an unknown target, scale, covariate or hypothesis; weights without averages.
     DataError
-        Rows that don't fit the model: a missing column, an unseen level.
+        Rows that don't fit the model: a missing column, an unseen level; impossible weights.
     EstimandError
         ``target="sampled"`` for a fit without draws of the clusters' effects.
 
+    See Also
+    --------
+    popavg.avg_predictions : Always averages.
+    popavg.datagrid : Rows with chosen values.
+
     Notes
     -----
-    π̄(x, z) = E_{t~N(0, v)} g⁻¹(x'β + t), v = z'Σz, for each draw of (β, Σ); see
-    :func:`popavg.marginal_mean`.
+    π̄(x, z) = E_{t~N(0, v)} g⁻¹(x'β + t), v = z'Σz, for each draw of (β, Σ), see
+    :func:`popavg.marginal_mean`; then averaged over rows, then contrasted, then summarised.
 
     Examples
     --------
@@ -77,80 +108,103 @@ def predictions(
     >>> curve.to_frame()[["time", "treatment"]].to_string(header=False, index=False).split()[:2]
     ['0', 'itraconazole']
     """
-    check_choice("target", target, TARGETS)
     posterior = Posterior.from_fit(fit)
-    varying = varying_values(posterior.design, over, by)
-    if not varying:
-        frame = _rows(posterior, newdata)
-        return _estimates(posterior, frame, _mean(posterior, frame, target), target)
-    grid = cells(varying)
-    if newdata is None or (isinstance(newdata, str) and newdata == "mean"):
-        others = [name for name in posterior.design.predictors if name not in varying]
-        frame = grid.assign(**held_values(posterior.design, others))
-        return _estimates(posterior, frame, _mean(posterior, frame, target), target)
-    rows = _rows(posterior, newdata)
-    values = [_standardised(posterior, rows, cell, target) for cell in grid.to_dict("records")]
-    return _estimates(posterior, grid, np.column_stack(values), target, n_rows=len(rows))
+    asked = _Asked(
+        posterior, TargetMean.build(posterior, target, scale), fixed_seed(seed), progress
+    )
+    rows = choose_rows(posterior, newdata, over=over, by=by, weights=weights)
+    return apply_hypothesis(asked.estimates(rows), hypothesis)
 
 
-def _rows(posterior: Posterior, newdata: pd.DataFrame | str | None) -> pd.DataFrame:
-    if isinstance(newdata, pd.DataFrame):
-        if not len(newdata):
-            raise DataError("newdata has no rows", "at least one row to predict")
-        return newdata.reset_index(drop=True)
-    if newdata is None or newdata == "observed":
-        names = (*posterior.design.predictors, *_factor_columns(posterior))
-        return posterior.design.frame.loc[:, list(dict.fromkeys(names))]
-    if newdata == "mean":
-        return pd.DataFrame([held_values(posterior.design, posterior.design.predictors)])
-    raise SpecificationError(f"newdata={newdata!r}", "a DataFrame, 'mean' or 'observed'")
-
-
-def _factor_columns(posterior: Posterior) -> tuple[str, ...]:
-    return tuple(name for grouping in posterior.design.groupings for name in grouping.factor)
-
-
-def _mean(posterior: Posterior, frame: pd.DataFrame, target: Target) -> NDArray[np.float64]:
-    """Draws × rows; rows that repeat are computed once."""
-    matrices, inverse, _ = distinct_rows(posterior.design.evaluate(frame))
-    parts = [
-        target_mean(posterior, matrices, target, block)
-        for block in posterior.blocks(matrices.n_rows)
-    ]
-    return np.concatenate(parts)[:, inverse]
-
-
-def _standardised(
-    posterior: Posterior, rows: pd.DataFrame, cell: Mapping[Hashable, Any], target: Target
-) -> NDArray[np.float64]:
-    """Mean over the rows, each with the cell's values, draw by draw."""
-    frame = rows.assign(**{str(name): value for name, value in cell.items()})
-    matrices, _, counts = distinct_rows(posterior.design.evaluate(frame))
-    weights = counts / counts.sum()
-    parts = [
-        target_mean(posterior, matrices, target, block) @ weights
-        for block in posterior.blocks(matrices.n_rows)
-    ]
-    return np.concatenate(parts)
-
-
-def _estimates(
-    posterior: Posterior,
-    labels: pd.DataFrame,
-    values: NDArray[np.float64],
-    target: Target,
+def avg_predictions(
+    fit: xr.DataTree,
     *,
-    n_rows: int | None = None,
+    newdata: NewData = None,
+    over: Varying = None,
+    by: Varying = None,
+    target: Target = "population",
+    scale: Scale = "response",
+    weights: str | ArrayLike | None = None,
+    hypothesis: Hypothesis = None,
+    seed: int | np.random.Generator = 0,
+    progress: bool = True,
 ) -> Estimates:
-    if "target" in labels.columns:
-        raise DataError(
-            "newdata has a column 'target', a name that the results use", remedy="rename it"
+    """Mean response averaged over rows, draw by draw.
+
+    Parameters
+    ----------
+    fit : xarray.DataTree
+        From :func:`popavg.fit` or :func:`popavg.load`.
+    newdata : pandas.DataFrame, DataGrid, "observed", "mean" or "balanced", optional
+        The rows to average over; ``"observed"`` by default.
+    over : str, sequence of str or mapping, optional
+        Covariates that are set in every row before averaging, to each value in turn:
+        ``{"treatment": ["placebo", "active"]}`` gives the mean if all had had the one and if all
+        had had the other (g-computation).
+    by : str, sequence of str or mapping, optional
+        Columns whose own values make groups of rows: one average for each.
+    target, scale, weights, hypothesis, seed, progress : optional
+        As :func:`popavg.predictions`.
+
+    Returns
+    -------
+    Estimates
+        One estimand for each value of ``over`` and group of ``by``, or contrast of these.
+
+    Raises
+    ------
+    SpecificationError, DataError, EstimandError
+        As :func:`popavg.predictions`.
+
+    See Also
+    --------
+    popavg.predictions : One estimand for each row.
+
+    Notes
+    -----
+    For each draw Σ_i w_i π̄_i / Σ_i w_i; intervals are those of the averages, never averages of
+    intervals. Combinations of ``by`` that no row has are left out, which a note says.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> fit = pa.load_example()
+    >>> means = pa.avg_predictions(fit, by="treatment", weights="cluster")
+    >>> means.labels["treatment"].to_list()
+    ['itraconazole', 'terbinafine']
+    """
+    posterior = Posterior.from_fit(fit)
+    asked = _Asked(
+        posterior, TargetMean.build(posterior, target, scale), fixed_seed(seed), progress
+    )
+    rows = averaged_rows(posterior, newdata, over=over, by=by, weights=weights)
+    return apply_hypothesis(asked.estimates(rows), hypothesis)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Whose mean, of which fit, and how it is computed."""
+
+    posterior: Posterior
+    mean: TargetMean
+    seed: int
+    progress: bool
+
+    def estimates(self, rows: AskedRows) -> Estimates:
+        """The means of rows or of their averages, with what they are."""
+        if "target" in rows.labels.columns:
+            raise DataError(
+                "newdata has a column 'target', a name that the results use", remedy="rename it"
+            )
+        target = self.mean.target
+        draws = rows.answers(self._answer)
+        title = outcome_words(self.posterior, self.mean.scale)
+        labels = rows.labels.reset_index(drop=True).assign(target=target)
+        return Estimates(draws, labels, title, target, (target_note(target), *rows.notes))
+
+    def _answer(self, frame: pd.DataFrame, averaging: csr_array | None) -> xr.DataArray:
+        design = self.posterior.design.evaluate(frame)
+        question = ask_rows(self.mean, [design], averaging=averaging)
+        return evaluate(
+            self.posterior, question, name="mean", seed=self.seed, progress=self.progress
         )
-    response = posterior.specification.response
-    is_probability = posterior.link.is_probability
-    title = f"probability of {response}" if is_probability else f"mean of {response}"
-    notes = [f"target '{target}': {MEANINGS[target]}."]
-    if n_rows is not None:
-        notes.append(f"Averaged over {n_rows} rows, draw by draw (standardised).")
-    draws = posterior.labelled(values, "row", None, "mean")
-    return Estimates(draws, labels.assign(target=target), title, target, tuple(notes))

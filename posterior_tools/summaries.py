@@ -22,6 +22,7 @@ __all__ = [
     "PointEstimate",
     "decimals",
     "interval_settings",
+    "intervals",
     "summarise",
 ]
 
@@ -51,6 +52,51 @@ def interval_settings(
     kinds: tuple[IntervalKind, ...] = ("eti", "hdi")
     kind = cast(IntervalKind, rcParams["stats.ci_kind"] if ci_kind is None else ci_kind)
     return float(prob), check_choice("ci_kind", kind, kinds)
+
+
+def intervals(
+    draws: NDArray[np.float64],
+    *,
+    ci_prob: float | None = None,
+    ci_kind: IntervalKind | None = None,
+    point_estimate: PointEstimate | None = None,
+) -> pd.DataFrame:
+    """Point estimates and credible intervals alone: what a figure of many estimands needs.
+
+    For the diagnostics too, which take far longer, use :func:`summarise`.
+
+    Parameters
+    ----------
+    draws : numpy.ndarray, shape (chains, draws, estimands)
+        Draws of the estimands.
+    ci_prob, ci_kind, point_estimate : optional
+        Defaults from ``arviz.rcParams``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimate``, ``lower`` and ``upper``, one row for each estimand.
+
+    Raises
+    ------
+    SpecificationError
+        As :func:`interval_settings`; a point estimate that isn't ``"mean"`` or ``"median"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from popavg.posterior_tools.summaries import intervals
+    >>> intervals(np.ones((4, 100, 1)), ci_prob=0.9).values.tolist()
+    [[1.0, 1.0, 1.0]]
+    """
+    prob, kind = interval_settings(ci_prob, ci_kind)
+    point = point_estimate or rcParams["stats.point_estimate"]
+    centre = getattr(np, check_choice("point_estimate", point, ("mean", "median")))
+    flat = np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1)
+    bounds = getattr(array_stats, kind)(flat, prob, axis=-1)
+    return pd.DataFrame(
+        {"estimate": centre(flat, axis=-1), "lower": bounds[..., 0], "upper": bounds[..., 1]}
+    )
 
 
 def summarise(
@@ -88,27 +134,19 @@ def summarise(
     >>> summarise(np.zeros((4, 100, 1)), ci_prob=0.9)["estimate"].to_list()
     [0.0]
     """
-    prob, kind = interval_settings(ci_prob, ci_kind)
     point = point_estimate or rcParams["stats.point_estimate"]
-    centre = getattr(np, check_choice("point_estimate", point, ("mean", "median")))
+    found = intervals(draws, ci_prob=ci_prob, ci_kind=ci_kind, point_estimate=point)
     flat = np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1)
-    bounds = getattr(array_stats, kind)(flat, prob, axis=-1)
     axes = {"chain_axis": 0, "draw_axis": 1}
     with np.errstate(invalid="ignore"):  # 0/0: R-hat of constant draws isn't a number
         r_hat = array_stats.rhat(draws, **axes)
-    return pd.DataFrame(
-        {
-            "estimate": centre(flat, axis=-1),
-            "std_error": flat.std(axis=-1, ddof=1) if flat.shape[1] > 1 else np.nan,
-            "lower": bounds[..., 0],
-            "upper": bounds[..., 1],
-            "ess_bulk": array_stats.ess(draws, method="bulk", **axes),
-            "ess_tail": array_stats.ess(draws, method="tail", prob=TAIL, **axes),
-            "r_hat": r_hat,
-            "mcse": array_stats.mcse(draws, method=point, **axes),
-        },
-        columns=list(COLUMNS),
-    )
+    return found.assign(
+        std_error=flat.std(axis=-1, ddof=1) if flat.shape[1] > 1 else np.nan,
+        ess_bulk=array_stats.ess(draws, method="bulk", **axes),
+        ess_tail=array_stats.ess(draws, method="tail", prob=TAIL, **axes),
+        r_hat=r_hat,
+        mcse=array_stats.mcse(draws, method=point, **axes),
+    ).loc[:, list(COLUMNS)]
 
 
 def decimals(spread: float) -> int:

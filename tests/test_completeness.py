@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,11 @@ from popavg.errors import PopavgError
 from popavg.families import FAMILIES, Family
 from popavg.links import LINKS, Link
 from popavg.posterior_tools.coefficients import METHODS, Method, population_coefficients
+from popavg.posterior_tools.contrasts import COMPARISONS, ComparisonName
+from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.predictions import predictions
-from popavg.posterior_tools.targets import MEANINGS, TARGETS, Target
+from popavg.posterior_tools.slopes import SLOPES, Slope
+from popavg.posterior_tools.targets import MEANINGS, SCALES, TARGETS, Scale, Target
 from popavg.posterior_tools.working_correlation import WORKING_CORRELATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +75,9 @@ def test_every_link_has_a_family_and_every_family_a_response_here() -> None:
 def test_annotations_and_registries_say_the_same() -> None:
     assert get_args(Method) == METHODS
     assert get_args(Target) == TARGETS == tuple(MEANINGS)
+    assert get_args(Scale) == SCALES
+    assert get_args(ComparisonName) == tuple(COMPARISONS)
+    assert get_args(Slope) == tuple(SLOPES)
 
 
 @pytest.fixture
@@ -123,6 +130,72 @@ def test_every_target_with_every_link(
     if LINKS[link].is_probability:
         assert ((values > 0.0) & (values < 1.0)).all()
     assert MEANINGS[target] in " ".join(found.notes)
+
+
+def quotient(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    return high / low
+
+
+#: The verbs, with what each is asked beside target and scale.
+VERBS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "predictions": ("over", ({"x": [0.0, 0.5]},)),
+    "avg_predictions": ("by", ("arm",)),
+    "comparisons": ("comparison", (*COMPARISONS, quotient)),
+    "avg_comparisons": ("comparison", (*COMPARISONS, quotient)),
+    "slopes": ("slope", tuple(SLOPES)),
+    "avg_slopes": ("slope", tuple(SLOPES)),
+}
+
+
+def refused(link: str, scale: Scale, asked: Any) -> str | None:
+    """The words with which a comparison is refused, all others work."""
+    if asked in ("odds_ratio", "lnor", "nnt") and not LINKS[link].is_probability:
+        return "needs a probability"
+    if asked in ("ratio", "lnratio", "odds_ratio", "lnor", "nnt") and scale == "link":
+        return "on the link scale"
+    return None
+
+
+def test_every_verb_is_listed() -> None:
+    names = {name for name in pa.__all__ if name.startswith("avg_")}
+    assert names | {name.removeprefix("avg_") for name in names} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("link", LINKS)
+def test_every_verb_with_every_link_target_and_scale(
+    make_fit: MakeFit,
+    frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    link: str,
+    target: Target,
+    verb: str,
+) -> None:
+    """Finite numbers of the kind that were asked for, or words on what to ask instead."""
+    family = next(family for family, known in FITTED if known == link)
+    formula = f"{RESPONSES[family]} ~ arm + x + (1 | g)"
+    options = {"beta": [2.0, 0.3, 0.1], "sd": {"g": [0.1]}, "u": True, "shape": (1, 3)}
+    fit = make_fit(formula, frame, link, **options)
+    posterior = Posterior.from_fit(fit)
+    monkeypatch.setattr(Posterior, "from_fit", lambda _: posterior)  # read once
+    argument, values = VERBS[verb]
+    for scale, value in product(SCALES, values):
+        asked = {argument: value, "target": target, "scale": scale, "newdata": frame.iloc[:4]}
+        words = refused(link, scale, value) if argument == "comparison" else None
+        if words is not None:
+            with pytest.raises(PopavgError, match=words) as caught:
+                getattr(pa, verb)(fit, **asked)
+            assert caught.value.allowed or caught.value.remedy
+            continue
+        found = getattr(pa, verb)(fit, **asked)
+        assert found.draws.shape == (1, 3, len(found.labels))
+        assert np.isfinite(found.draws).all()
+        assert found.target == target
+        assert MEANINGS[target] in found.notes[0]
+        assert (found.labels["target"] == target).all()
+        assert np.isfinite(found.to_frame()["estimate"]).all()
 
 
 def test_every_builder_is_documented_and_tested() -> None:

@@ -61,13 +61,52 @@ def test_the_tree_goes_into_arviz() -> None:
     np.testing.assert_allclose(r_hat, estimates.to_frame()["r_hat"], rtol=1e-12)
 
 
-def test_the_forest_plot_is_drawn() -> None:
-    assert {"trunk", "point_estimate"} <= set(estimates_of().plot(backend="none").viz.children)
+@pytest.mark.parametrize("backend", ["matplotlib", "bokeh", "plotly", "none"])
+def test_the_forest_plot_is_drawn(backend: str) -> None:
+    figure = estimates_of().plot(backend=backend, visuals={"twig": False})
+    assert {"trunk", "point_estimate"} <= set(figure.viz.children)
+    assert "twig" not in figure.viz
+
+
+def test_the_forest_plot_says_what_it_shows() -> None:
+    draws = xr.DataArray(np.zeros((2, 4, 2)), dims=("chain", "draw", "row"))
+    draws[..., 1] = np.arange(8).reshape(2, 4)
+    long = "arm placebo at the end of the study − arm active at the start of the study"
+    estimates = Estimates(draws, pd.DataFrame({"hypothesis": ["short", long]}), "risk", "new")
+    figure = estimates.plot(backend="matplotlib")
+    axes = figure.get_target(None, {"column": "forest"})
+    assert axes.get_xlabel() == "risk\n(target: new)"
+    names = [text.get_text() for text in figure.get_target(None, {"column": "labels"}).texts]
+    assert names == ["short", long.replace(" − ", " −\n")]
+
+
+def test_draws_on_dask_are_computed_when_asked_for() -> None:
+    known = estimates_of()
+    lazy = Estimates(known.draws.chunk({"draw": 7}), known.labels, "title", notes=("a note",))
+    assert lazy.is_lazy
+    assert not known.is_lazy
+    for text in (repr(lazy), lazy._repr_html_()):
+        assert "Not computed yet: call .compute() or .to_frame()." in text
+        assert "estimate" not in text
+        assert "t1" in text
+        assert "a note" in text
+    assert lazy.is_lazy
+    pd.testing.assert_frame_equal(lazy.to_frame(), known.to_frame())
+    computed = lazy.compute()
+    assert not computed.is_lazy
+    assert computed.notes == ("a note",)
+    assert "Not computed" not in repr(computed)
+    assert known.compute() is known
+    assert {"trunk"} <= set(lazy.plot(backend="none").viz.children)
 
 
 def test_estimands_without_a_coordinate_are_named_by_what_varies() -> None:
     draws = xr.DataArray(np.zeros((2, 4, 2)), dims=("chain", "draw", "row"))
-    for times, names in (((0, 6), ["time 0", "time 6"]), ((6, 6), ["0", "1"])):
+    for times, names in (
+        ((0, 6), ["time 0", "time 6"]),
+        ((0.5, 1 / 3), ["time 0.5", "time 0.3333"]),
+        ((6, 6), ["0", "1"]),
+    ):
         labels = pd.DataFrame({"time": times, "target": "population"})
         posterior = Estimates(draws, labels, "t").to_datatree()["posterior"]
         assert posterior["row"].to_numpy().tolist() == names

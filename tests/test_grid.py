@@ -14,7 +14,16 @@ from popavg.design import Design
 from popavg.errors import DataError, SpecificationError
 from popavg.families import family_for
 from popavg.links import get_link
-from popavg.posterior_tools.grid import N_POINTS, cells, held_values, varying_values
+from popavg.posterior_tools.grid import (
+    N_POINTS,
+    cells,
+    held_values,
+    in_training_order,
+    is_category,
+    levels_of,
+    names_of,
+    varying_values,
+)
 
 
 @pytest.fixture
@@ -86,3 +95,46 @@ def test_others_are_held_at_their_mean_or_most_frequent_value(design: Design) ->
     assert held["dose"] == pytest.approx(frame["dose"].mean())
     for name in ("arm", "flag", "stage"):
         assert (frame[name] == held[name]).sum() == frame[name].value_counts().max()
+
+
+@pytest.mark.parametrize("name", ["dose", "arm", "flag", "stage", "visit"])
+def test_levels_are_those_that_separate_curves_take(design: Design, name: str) -> None:
+    assert levels_of(design, name) == varying_values(design, None, name)[name]
+
+
+def test_levels_of_what_is_no_covariate(design: Design) -> None:
+    with pytest.raises(SpecificationError, match="'g' isn't a covariate"):
+        levels_of(design, "g")
+
+
+@pytest.mark.parametrize("given_names", ["a", ["a"], ("a",), {"a": [1]}])
+def test_names_however_they_are_given(given_names: object) -> None:
+    assert names_of(given_names) == ["a"]  # ty: ignore[invalid-argument-type]
+    assert names_of(None) == []
+
+
+def test_categories_stand_in_the_order_of_the_fit(design: Design) -> None:
+    training = design.frame["stage"]
+    column = pd.Series(["a", "e", "a"])
+    ordered = in_training_order(column, training)
+    assert ordered.to_list() == column.to_list()
+    assert ordered.cat.categories.to_list() == ["e", "a"]
+    foreign = pd.Categorical(["a", "e", "a"], ["x", "a", "e"])
+    assert in_training_order(pd.Series(foreign), training).cat.categories.to_list() == ["e", "a"]
+    for other in (pd.Series(["a", "unseen"]), pd.Series(["a", None])):
+        assert in_training_order(other, training) is other
+    number = pd.Series([1.0])
+    assert in_training_order(number, design.frame["dose"]) is number
+
+
+def test_numbers_that_the_formula_encodes_are_levels(frame: pd.DataFrame) -> None:
+    """Held at their most frequent value: a mean of codes isn't a level."""
+    data = frame.assign(code=np.arange(len(frame)) % 12, n=frame["visit"])
+    data.loc[:4, "code"] = 7
+    family = family_for(get_link("logit"), trials=False)
+    design = Design.build("y ~ x + n + C(code) + (1 | g)", data, family=family)
+    assert [name for name in ("x", "n", "code") if is_category(design, name)] == ["code"]
+    assert held_values(design, ["code", "n"]) == {"code": 7, "n": pytest.approx(2.0)}
+    for along in (None, "code"):
+        apart = None if along else "code"
+        assert varying_values(design, along, apart)["code"] == list(range(12))

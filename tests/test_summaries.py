@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popavg.errors import SpecificationError
-from popavg.posterior_tools.summaries import COLUMNS, decimals, interval_settings, summarise
+from popavg.posterior_tools.summaries import (
+    COLUMNS,
+    decimals,
+    interval_settings,
+    intervals,
+    summarise,
+)
 
 DRAWS = np.random.default_rng(3).gamma(2.0, size=(4, 200, 3)).cumsum(axis=2)
 
@@ -108,3 +114,14 @@ def test_decimals_show_two_digits_of_the_spread(spread: float) -> None:
 @pytest.mark.parametrize("spread", [0.0, float("nan"), float("inf")])
 def test_decimals_without_a_spread(spread: float) -> None:
     assert decimals(spread) == 3
+
+
+@pytest.mark.parametrize("kind", ["eti", "hdi"])
+@pytest.mark.parametrize("point", ["mean", "median", None])
+def test_intervals_alone_are_those_of_the_whole_summary(kind: str, point: str | None) -> None:
+    chosen = {"ci_prob": 0.7, "ci_kind": kind, "point_estimate": point}
+    alone = intervals(DRAWS, **chosen)
+    whole = summarise(DRAWS, **chosen)
+    np.testing.assert_array_equal(alone, whole[["estimate", "lower", "upper"]])
+    with pytest.raises(SpecificationError, match="point_estimate='mode' is unknown"):
+        intervals(DRAWS, point_estimate="mode")

@@ -4,10 +4,19 @@ from .links import LINKS, Link, get_link
 from .models.gee import gee
 from .posterior_tools.coefficients import population_coefficients
 from .posterior_tools.comparison import Comparison
+from .posterior_tools.comparisons import avg_comparisons, comparisons
+from .posterior_tools.datagrid import datagrid
 from .posterior_tools.estimates import Estimates
 from .posterior_tools.example import load_example
+from .posterior_tools.from_arrays import from_arrays
+from .posterior_tools.from_bambi import from_bambi
+from .posterior_tools.from_draws import from_draws
+from .posterior_tools.heterogeneity import heterogeneity
+from .posterior_tools.heterogeneity_result import Heterogeneity
 from .posterior_tools.integral import marginal_mean
-from .posterior_tools.predictions import predictions
+from .posterior_tools.plot_verbs import plot_comparisons, plot_predictions, plot_slopes
+from .posterior_tools.predictions import avg_predictions, predictions
+from .posterior_tools.slopes import avg_slopes, slopes
 from .priors import Prior
 from .workflows.compare import compare_gee
 from .workflows.fitting import fit
@@ -19,25 +28,39 @@ __all__ = [
     "LINKS",
     "Comparison",
     "Estimates",
+    "Heterogeneity",
     "Link",
     "Prior",
+    "avg_comparisons",
+    "avg_predictions",
+    "avg_slopes",
     "compare_gee",
+    "comparisons",
+    "datagrid",
     "errors",
     "fit",
+    "from_arrays",
+    "from_bambi",
+    "from_draws",
     "gee",
     "get_link",
+    "heterogeneity",
     "list_datasets",
     "load",
     "load_dataset",
     "load_example",
     "marginal_mean",
     "models",
+    "plot_comparisons",
     "plot_population_curve",
+    "plot_predictions",
+    "plot_slopes",
     "population_coefficients",
     "posterior_tools",
     "predictions",
     "report",
     "save",
+    "slopes",
     "workflows",
 ]
 
