@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import batched
 from typing import Any
@@ -14,15 +14,17 @@ from numpy.typing import ArrayLike
 from scipy.sparse import block_diag, csr_array
 
 from popavg._checks import listing
-from popavg.errors import SpecificationError
+from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools.cells import make_cells
+from popavg.posterior_tools.clusters import cluster_name
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.grid import Varying, cells, names_of, varying_values
 from popavg.posterior_tools.newdata import NewData, Rows, read_rows
 from popavg.posterior_tools.outcome import averaging_note
-from popavg.posterior_tools.weights import row_weights
+from popavg.posterior_tools.summaries import COLUMNS
+from popavg.posterior_tools.weights import CLUSTER, row_weights
 
-__all__ = ["AskedRows", "averaged_rows", "choose_rows", "fixed_seed"]
+__all__ = ["AskedRows", "averaged_rows", "check_names", "choose_rows", "fixed_seed"]
 
 #: Rows of all versions of the data that are held at a time.
 MOST_ROWS = 2**20
@@ -147,8 +149,14 @@ def averaged_rows(
     names = _group_names(newdata, over, by)
     rows: Rows = read_rows(posterior, newdata, grid=by)
     groups = make_cells(rows.frame, names)
-    averaging = groups.averaging(row_weights(posterior, rows.frame, weights))
-    notes = (averaging_note(rows.label, weights),)
+    counts = row_weights(posterior, rows.frame, weights, cells=groups.codes, index=rows.index)
+    averaging = groups.averaging(counts)
+    by_cluster = isinstance(weights, str) and weights == CLUSTER
+    clusters = cluster_name(posterior) if by_cluster else ""
+    notes = (
+        averaging_note(rows.label, weights, clusters=clusters),
+        *_cluster_notes(posterior, groups.labels.columns),
+    )
     varying = varying_values(posterior.design, over, None)
     if not varying:
         return AskedRows(rows.frame, groups.labels, averaging, notes=notes)
@@ -158,9 +166,64 @@ def averaged_rows(
     return AskedRows(rows.frame, labels, averaging, tuple(versions.to_dict("records")), notes)
 
 
-def fixed_seed(seed: int | np.random.Generator) -> int:
-    """One number, so that all parts of an answer see the same new cluster."""
-    return int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else seed
+def _cluster_notes(posterior: Posterior, names: Iterable[str]) -> tuple[str, ...]:
+    """Groups of rows by a grouping factor aren't predictions for its levels."""
+    factors = {name for grouping in posterior.design.groupings for name in grouping.factor}
+    return tuple(
+        f"{name!r} only groups the rows: each group's mean is over clusters as the target says, "
+        "not for its level's own effects."
+        for name in names
+        if name in factors
+    )
+
+
+def check_names(rows: AskedRows, *added: str) -> None:
+    """No column of the rows has the name of one that the result adds.
+
+    Parameters
+    ----------
+    rows : AskedRows
+        What a verb asks about.
+    *added : str
+        Columns that the verb adds beside ``target``, ``hypothesis`` and those of the summaries.
+
+    Raises
+    ------
+    DataError
+        One has; before anything is computed.
+    """
+    own = (*added, "target", "hypothesis", *COLUMNS)
+    taken = [name for name in rows.labels.columns if name in own]
+    if taken:
+        several = len(taken) > 1
+        raise DataError(
+            f"the rows have the column{'s' * several} {listing(taken)}, "
+            f"{'names' if several else 'a name'} that the results use",
+            f"names other than {listing(own)}",
+            "rename it, or leave it out of newdata",
+        )
+
+
+def fixed_seed(seed: int | np.random.Generator | None) -> int:
+    """One number, so that all parts of an answer see the same new cluster.
+
+    Raises
+    ------
+    SpecificationError
+        Neither a whole number from 0, nor a generator, nor None.
+    """
+    if seed is None:
+        seed = np.random.default_rng()
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**63))
+    if isinstance(seed, (int, np.integer)) and seed >= 0:
+        return int(seed)
+    raise SpecificationError(
+        f"seed={seed!r}",
+        "a whole number from 0, a numpy.random.Generator, or None for another new cluster at "
+        "every call",
+        "write for instance seed=1",
+    )
 
 
 def _group_names(newdata: NewData, over: Varying, by: Varying) -> list[str]:

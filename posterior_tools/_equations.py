@@ -12,7 +12,7 @@ import numpy as np
 
 from popavg.errors import SpecificationError
 
-__all__ = ["evaluate_equation", "replace_indices"]
+__all__ = ["check_equation", "evaluate_equation", "replace_indices"]
 
 _INDEX = re.compile(r"\bb(\d+)\b")
 _ALLOWED = "numbers, b0, b1, …, + - * / **, parentheses, log(), exp() and at most one '='"
@@ -30,8 +30,26 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {"log": np.log, "exp": np.exp}
 
 
+def check_equation(text: str, n: int) -> None:
+    """Whether it can be read, speaks of no more than ``n`` estimates, and its numbers exist.
+
+    Raises
+    ------
+    SpecificationError
+        It isn't so.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        evaluate_equation(text, [np.ones(0)] * n)
+
+
 def evaluate_equation(text: str, estimates: Sequence[Any]) -> Any:
-    """Left side less right side; arrays of NumPy or dask alike."""
+    """Left side less right side.
+
+    Raises
+    ------
+    SpecificationError
+        What can't be read; numbers of it that divide by 0, are too large or aren't real.
+    """
     sides = text.split("=")
     if len(sides) > 2 or not _INDEX.search(text):
         raise _unreadable(text)
@@ -52,23 +70,35 @@ class _Reader:
     def value(self, side: str) -> Any:
         try:
             tree = ast.parse(side.strip(), mode="eval")
-        except SyntaxError:
+            return self._of(tree.body)
+        except (SyntaxError, RecursionError, MemoryError):
             raise _unreadable(self.text) from None
-        return self._of(tree.body)
+        except ZeroDivisionError:
+            raise _impossible(self.text, "divides by 0") from None
+        except OverflowError:
+            raise _impossible(self.text, "holds a number that is too large") from None
 
     def _of(self, node: ast.expr) -> Any:
         match node:
             case ast.BinOp(left, kind, right) if type(kind) in _BINARY:
-                return _BINARY[type(kind)](self._of(left), self._of(right))
+                return self._real(_BINARY[type(kind)](self._of(left), self._of(right)))
             case ast.UnaryOp(kind, operand) if type(kind) in _UNARY:
                 return _UNARY[type(kind)](self._of(operand))
             case ast.Constant(value) if isinstance(value, (int, float)):
-                return float(value)
+                return self._real(float(value))
             case ast.Call(ast.Name(name), [argument], []) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](self._of(argument))
+                return self._real(_FUNCTIONS[name](self._of(argument)))
             case ast.Name(name) if _INDEX.fullmatch(name):
                 return self._estimate(name)
         raise _unreadable(self.text)
+
+    def _real(self, found: Any) -> Any:
+        """What stands without estimates is a finite number; draws are checked by the caller."""
+        if isinstance(found, complex):
+            raise _impossible(self.text, "takes the root of a negative number")
+        if isinstance(found, float) and not np.isfinite(found):
+            raise _impossible(self.text, f"holds a number that is {found}")
+        return found
 
     def _estimate(self, name: str) -> Any:
         position, n = int(name[1:]), len(self.estimates)
@@ -79,6 +109,12 @@ class _Reader:
                 "call without a hypothesis to see them",
             )
         return self.estimates[position]
+
+
+def _impossible(text: str, why: str) -> SpecificationError:
+    return SpecificationError(
+        f"hypothesis={text!r} {why}", "finite real numbers", "mend the numbers in the equation"
+    )
 
 
 def _unreadable(text: str) -> SpecificationError:

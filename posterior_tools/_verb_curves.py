@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,18 +59,23 @@ def read_curves(
     axis: Along,
     by: Sequence[str],
     *,
+    compared: Collection[str] = (),
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
 ) -> VerbCurves:
-    """The first of ``by`` makes colours, the others and what is compared make panels."""
+    """The first of ``by`` makes colours, the others and what is compared make panels.
+
+    ``compared`` are covariates that some contrast sets to values, so that those of the rows are
+    held in the other contrasts only.
+    """
     drawn = estimates.draws.to_numpy().astype(float)
     table = intervals(
         drawn, ci_prob=ci_prob, ci_kind=ci_kind, point_estimate=estimates.point_estimate
     )
     labels = estimates.labels.reset_index(drop=True)
     several = [name for name in _COMPARED if name in labels and labels[name].nunique() > 1]
-    compared = [name for name in _COMPARED if name in labels] if several else []
-    apart = [*compared, *by[1:]]
+    headed = [name for name in _COMPARED if name in labels] if several else []
+    apart = [*headed, *by[1:]]
     level_codes, levels = _codes(labels, list(by[:1]))
     panel_codes, panels = _codes(labels, apart)
     places = {value: i for i, value in enumerate(axis.values)}
@@ -86,8 +91,8 @@ def read_curves(
         data=data,
         levels=[f"{by[0]}: {shown(row[0])}" for row in levels] if by else [""],
         panels=[_heading(apart, row) for row in panels],
-        title=_with_contrast(estimates, compared),
-        subtitle=_subtitle(estimates, _held(labels, (axis.name, *by))),
+        title=_with_contrast(estimates, headed),
+        subtitle=_subtitle(estimates, _held(labels, (axis.name, *by), compared)),
     )
 
 
@@ -121,21 +126,23 @@ def _heading(columns: Sequence[str], row: Sequence[Any]) -> str:
     return ", ".join([what, *others] if what else others)
 
 
-def _with_contrast(estimates: Estimates, compared: Sequence[str]) -> str:
+def _with_contrast(estimates: Estimates, headed: Sequence[str]) -> str:
     """The y axis' words, with the contrast where all panels have the same one."""
-    if "contrast" not in estimates.labels or "contrast" in compared:
+    if "contrast" not in estimates.labels or "contrast" in headed:
         return estimates.title
     variable, contrast = (estimates.labels[name].iloc[0] for name in _COMPARED)
     return f"{estimates.title}\n{variable}: {contrast}"
 
 
-def _held(labels: pd.DataFrame, varying: Sequence[str]) -> list[str]:
-    """The other covariates' values; not that of a covariate which a contrast sets."""
+def _held(labels: pd.DataFrame, varying: Sequence[str], compared: Collection[str]) -> list[str]:
+    """The other covariates' values; a covariate that all contrasts set has none."""
     known = {*varying, *_COMPARED, "slope", "target"}
-    if "contrast" in labels and not str(labels["contrast"].iloc[0]).startswith("+"):
-        known |= set(labels["variable"])
     others = [name for name in labels.columns if name not in known]
-    return [f"{name} = {shown(labels[name].iloc[0])}" for name in others]
+    return [
+        f"{name} = {shown(labels[name].iloc[0])}"
+        + (" where it isn't compared" if name in compared else "")
+        for name in others
+    ]
 
 
 def _subtitle(estimates: Estimates, held: Sequence[str]) -> str:

@@ -11,7 +11,55 @@ from popavg.errors import DataError
 from popavg.grouping import outermost
 from popavg.posterior_tools.draws import Posterior
 
-__all__ = ["cluster_codes"]
+__all__ = ["UNKNOWN", "check_known", "cluster_codes", "cluster_name"]
+
+#: Entry of a fit's ``sampler`` that names the factors whose clusters nobody told.
+UNKNOWN = "clusters_unknown"
+
+
+def cluster_name(posterior: Posterior) -> str:
+    """The grouping factor whose levels are *the* clusters: all others are nested in it.
+
+    Raises
+    ------
+    SpecificationError
+        There is none.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> from popavg.posterior_tools.clusters import cluster_name
+    >>> from popavg.posterior_tools.draws import Posterior
+    >>> cluster_name(Posterior.from_fit(pa.load_example()))
+    'patient'
+    """
+    return outermost(posterior.design.matrices.groups)
+
+
+def check_known(posterior: Posterior, name: str, *, remedy: str) -> None:
+    """Whether the fit was told which of its rows share a cluster.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The fit.
+    name : str
+        A grouping factor.
+    remedy : str
+        What to do where it wasn't.
+
+    Raises
+    ------
+    DataError
+        The fit was made from arrays without ``groups``, so that each row stands for itself.
+    """
+    if name in posterior.specification.sampler.get(UNKNOWN, ()):
+        raise DataError(
+            f"which rows share a cluster of {name!r} isn't known: the fit was made from arrays "
+            "without groups",
+            "a fit that was told its clusters",
+            f"say pa.from_arrays(…, groups=…), or {remedy}",
+        )
 
 
 def cluster_codes(
@@ -42,7 +90,7 @@ def cluster_codes(
         No ``groups`` and no factor in which all others are nested.
     """
     factors = posterior.specification.group_names
-    name = outermost(posterior.design.matrices.groups) if groups is None else groups
+    name = cluster_name(posterior) if groups is None else groups
     columns: tuple[str, ...] = (name,)
     if name in factors:
         columns = posterior.design.groupings[factors.index(name)].factor

@@ -19,10 +19,13 @@ from popavg.posterior_tools._coefficient_question import (
     gaussian_alpha,
     implied_correlation,
 )
+from popavg.posterior_tools.clusters import cluster_name
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
 from popavg.posterior_tools.evaluation import evaluate
+from popavg.posterior_tools.outcome import counting_words
 from popavg.posterior_tools.projection_design import ProjectionDesign, WorkingStructure
+from popavg.posterior_tools.weights import CLUSTER
 
 __all__ = [
     "METHODS",
@@ -181,7 +184,10 @@ def coefficients_of(
     beta, misfit, rest = np.split(flat, [len(terms), len(terms) + len(MISFIT)], axis=1)
     alpha = _alpha(posterior, rows, structure, rest)
     how = _HOW[method].format(structure)
-    notes = [f"Projected over {rows.label}.", *_misfit_note(posterior, rows, misfit)]
+    by_cluster = isinstance(weights, str) and weights == CLUSTER
+    clusters = (structure.groups or cluster_name(posterior)) if by_cluster else ""
+    counting = counting_words(weights, clusters=clusters)
+    notes = [f"Projected over {rows.label}, {counting}.", *_misfit_note(posterior, rows, misfit)]
     if alpha is not None:
         notes.append(_alpha_note(alpha, structure))
     return PopulationCoefficients(

@@ -2,60 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from numpy.typing import ArrayLike
 
-from popavg._checks import listing
-from popavg.errors import DataError, SpecificationError
-from popavg.posterior_tools._asked_rows import fixed_seed
-from popavg.posterior_tools._changes import Contrast
-from popavg.posterior_tools._compared_rows import RowRequest, compared_rows, stepped, versions
-from popavg.posterior_tools.contrasts import (
-    COMPARISONS,
-    ComparisonKind,
-    ComparisonName,
-    Paired,
-    read_comparison,
-)
+from popavg.posterior_tools._asked_contrasts import AskedContrasts, OwnComparison
+from popavg.posterior_tools._compared_rows import RowRequest
+from popavg.posterior_tools.contrasts import ComparisonName
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
-from popavg.posterior_tools.evaluation import evaluate
 from popavg.posterior_tools.grid import Varying
 from popavg.posterior_tools.hypotheses import Hypothesis, apply_hypothesis
-from popavg.posterior_tools.needed_to_treat import NeededToTreat
 from popavg.posterior_tools.newdata import NewData
-from popavg.posterior_tools.outcome import outcome_words, target_note
-from popavg.posterior_tools.row_question import ask_rows
-from popavg.posterior_tools.targets import Scale, Target, TargetMean
+from popavg.posterior_tools.targets import Scale, Target
 from popavg.posterior_tools.variables import Variables, read_contrasts
 
 __all__ = ["OwnComparison", "avg_comparisons", "comparisons"]
-
-Floats = NDArray[np.float64]
-#: A user's comparison: the high and the low mean, shape (draws, estimands), to one of that shape.
-type OwnComparison = Callable[[Floats, Floats], Floats]
-
-#: Columns of the result that no column of the rows may be called.
-_OWN_COLUMNS = ("variable", "contrast", "target", "hypothesis")
-
-
-@dataclass(frozen=True, eq=False)
-class _Request:
-    """A verb's arguments about what is computed."""
-
-    comparison: ComparisonName | OwnComparison
-    target: Target
-    scale: Scale
-    hypothesis: Any
-    seed: int | np.random.Generator
-    progress: bool
 
 
 def comparisons(
@@ -71,7 +33,7 @@ def comparisons(
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
     hypothesis: Hypothesis = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
 ) -> Estimates:
     """Contrasts of the mean response between two values of a covariate, row by row.
@@ -110,13 +72,14 @@ def comparisons(
     scale : {"response", "link"}
         ``"link"`` compares g of the means; averages are then averages of these.
     weights : str or array_like, optional
-        How much each row counts in an average: a column, numbers, or ``"cluster"`` for every
-        cluster once.
+        How much each row counts in an average: a column, numbers in the order of the rows (a
+        Series must have newdata's index), or ``"cluster"`` for every cluster once in each average.
     hypothesis : str, sequence or array_like, optional
         Contrasts of the comparisons with each other: ``"pairwise"``, ``"reference"``,
         ``"b1 - b0 = 0"``, weights.
-    seed : int or numpy.random.Generator
-        Of the effects of a new cluster; used by ``target="new"`` alone.
+    seed : int, numpy.random.Generator or None
+        Of the effects of a new cluster; used by ``target="new"`` alone. None: another one at
+        every call.
     progress : bool
         Show a bar where it takes longer than two seconds.
 
@@ -160,9 +123,12 @@ def comparisons(
     >>> found.labels["contrast"].to_list()
     ['odds(terbinafine) / odds(itraconazole)', 'odds(terbinafine) / odds(itraconazole)']
     """
+    posterior, of = Posterior.from_fit(fit), (target, scale)
+    contrasts = read_contrasts(posterior.design, variables, cross=cross)
+    asked = AskedContrasts.build(posterior, contrasts, comparison, of, seed=seed, progress=progress)
+    asked.check_hypothesis(hypothesis)
     rows = RowRequest(newdata, over, by, weights, average=False)
-    asked = _Request(comparison, target, scale, hypothesis, seed, progress)
-    return _compared(Posterior.from_fit(fit), rows, asked, variables=variables, cross=cross)
+    return apply_hypothesis(asked.estimates(rows), hypothesis)
 
 
 def avg_comparisons(
@@ -178,7 +144,7 @@ def avg_comparisons(
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
     hypothesis: Hypothesis = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
 ) -> Estimates:
     """Contrasts of average means: every row with and without, averaged, then compared.
@@ -242,91 +208,9 @@ def avg_comparisons(
     >>> pa.avg_comparisons(fit, "treatment", comparison="nnt").to_frame(0.9)["interval"].item()
     'one more per ...'
     """
-    rows = RowRequest(newdata, over, by, weights, average=True)
-    asked = _Request(comparison, target, scale, hypothesis, seed, progress)
-    return _compared(Posterior.from_fit(fit), rows, asked, variables=variables, cross=cross)
-
-
-def _compared(
-    posterior: Posterior,
-    request: RowRequest,
-    asked: _Request,
-    *,
-    variables: Variables,
-    cross: bool,
-) -> Estimates:
-    mean = TargetMean.build(posterior, asked.target, asked.scale)
-    kind = read_comparison(asked.comparison, posterior.link, asked.scale)
-    turned_over = kind is COMPARISONS["nnt"]
-    if turned_over and asked.hypothesis is not None:
-        raise SpecificationError(
-            "a hypothesis about numbers needed to treat",
-            "hypotheses about differences",
-            "use comparison='difference' and turn the result over",
-        )
-    if kind.complements:
-        mean = TargetMean.build(posterior, asked.target, "link")
+    posterior, of = Posterior.from_fit(fit), (target, scale)
     contrasts = read_contrasts(posterior.design, variables, cross=cross)
-    rows = compared_rows(posterior, contrasts, request)
-    _check_names(rows.labels)
-    seed = fixed_seed(asked.seed)
-
-    def answer(frame: pd.DataFrame, averaging: csr_array | None) -> xr.DataArray:
-        designs, pairs = versions(posterior.design, contrasts, frame)
-        combine = Paired(kind, pairs, len(designs))
-        question = ask_rows(
-            mean,
-            designs,
-            averaging=averaging,
-            combine=combine,
-            complements=kind.complements,
-            per_cell=len(pairs),
-        )
-        return evaluate(posterior, question, name=kind.name, seed=seed, progress=asked.progress)
-
-    draws = rows.answers(answer, per_label=len(contrasts))
-    made = NeededToTreat.of_differences if turned_over else Estimates
-    outcome = outcome_words(posterior, asked.scale)
-    response = posterior.specification.response
-    own_notes = _notes(contrasts, response, turned_over)
-    estimates = made(
-        draws,
-        labels=_labels(contrasts, rows.labels, kind).assign(target=asked.target),
-        title=kind.title.format(outcome=outcome, response=response),
-        target=asked.target,
-        notes=(target_note(asked.target), *rows.notes, *own_notes),
-    )
-    return apply_hypothesis(estimates, asked.hypothesis)
-
-
-def _labels(
-    contrasts: Sequence[Contrast], labels: pd.DataFrame, kind: ComparisonKind
-) -> pd.DataFrame:
-    parts = []
-    for contrast in contrasts:
-        own = {"variable": contrast.variable, "contrast": contrast.label(kind.template)}
-        parts.append(pd.concat([pd.DataFrame(own, index=labels.index), labels], axis=1))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _notes(contrasts: Sequence[Contrast], response: str, turned_over: bool) -> tuple[str, ...]:
-    notes = []
-    steps = stepped(contrasts)
-    if steps:
-        notes.append(f"Steps of {listing(steps)} are centred at each row's own value.")
-    if turned_over:
-        notes.append(
-            f"A positive number: one more event ({response}) for so many moved from the low to the "
-            "high side; a negative one: one fewer. Intervals are those of the difference turned "
-            "over; where it may be 0 they go through infinity."
-        )
-    return tuple(notes)
-
-
-def _check_names(labels: pd.DataFrame) -> None:
-    taken = [name for name in labels.columns if name in _OWN_COLUMNS]
-    if taken:
-        raise DataError(
-            f"the rows have a column {listing(taken)}, a name that the results use",
-            remedy="rename it",
-        )
+    asked = AskedContrasts.build(posterior, contrasts, comparison, of, seed=seed, progress=progress)
+    asked.check_hypothesis(hypothesis)
+    rows = RowRequest(newdata, over, by, weights, average=True)
+    return apply_hypothesis(asked.estimates(rows), hypothesis)

@@ -60,7 +60,7 @@ class ComparisonKind:
         Raises
         ------
         EstimandError
-            A ratio of means that aren't positive.
+            A ratio of means that aren't positive; the user's function gives NaN or infinity.
         SpecificationError
             The user's function gives something of another shape.
         """
@@ -186,18 +186,18 @@ def _lnor(high: Floats, low: Floats, above: Floats, below: Floats) -> Floats:
 
 
 def _check_positive(means: Floats, what: str) -> None:
-    bad = (means <= 0.0).any(axis=1)
-    if bad.any():
+    if (means <= 0.0).any():
         raise EstimandError(
-            f"{what} is 0 or negative in {bad.sum()} of {len(bad)} draws",
+            f"{what} is 0 or negative in some draws",
             "ratios of positive means",
             "use comparison='difference'",
         )
 
 
 def _own(function: Callable[..., Floats], name: str, *means: Floats) -> Floats:
-    """The answer of a user's function, which gets copies."""
-    found = np.asarray(function(*(mean.copy() for mean in means)))
+    """The answer of a user's function, which gets copies; what it divides by is checked here."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = np.asarray(function(*(mean.copy() for mean in means)))
     wanted = means[0].shape
     if found.shape != wanted or found.dtype.kind not in "biuf":
         raise SpecificationError(
@@ -205,6 +205,13 @@ def _own(function: Callable[..., Floats], name: str, *means: Floats) -> Floats:
             f"{found.shape} and type {found.dtype}",
             "an array of numbers of the same shape (draws, estimands)",
             "compare element by element: lambda high, low: (high - low) / low",
+        )
+    bad = ~np.isfinite(found)
+    if bad.any():
+        raise EstimandError(
+            f"the comparison {name!r} gives {found[bad][0]} in some draws",
+            "a finite number for each pair of means",
+            "check what the function does where a mean is 0 or 1 or where both are equal",
         )
     return found.astype(np.float64)
 

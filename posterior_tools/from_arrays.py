@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from popavg.formula import Formula
 from popavg.links import Link, get_link
 from popavg.posterior_tools._array_frame import ArrayFrame, Factor, read_arrays
 from popavg.posterior_tools.agreement import check_agreement, given_values
+from popavg.posterior_tools.clusters import UNKNOWN
 from popavg.posterior_tools.draw_table import check_finite
+from popavg.posterior_tools.draws import read_specification
 from popavg.posterior_tools.foreign import (
     ForeignParameters,
     check_cluster_order,
@@ -25,6 +28,7 @@ from popavg.posterior_tools.foreign import (
     foreign_fit,
     from_covariance,
 )
+from popavg.specification import ATTRIBUTE
 
 __all__ = ["from_arrays"]
 
@@ -73,8 +77,9 @@ def from_arrays(
     sd : array_like or mapping, optional
         Standard deviations in place of ``cov``: (draws,), or (draws, q) of uncorrelated effects.
     groups : array_like or mapping, optional
-        Each row's cluster. A mapping names the factors; without it the factor is ``group``, and
-        every row is a cluster of its own.
+        Each row's cluster. A mapping names the factors; otherwise the factor is ``group``. Without
+        ``groups`` (and ``u``) nobody knows which rows share a cluster: population means don't
+        need that, and averages with ``weights="cluster"`` are refused.
     u : array_like or mapping, optional
         The clusters' own effects, shape (draws, clusters) or (draws, clusters, q), for the target
         ``"sampled"``; clusters sorted by their value, so that whole numbers from 0 in ``groups``
@@ -123,6 +128,8 @@ def from_arrays(
         _check_clusters(design, _each("u", u, factors))
     parameters = _parameters(beta, factors, frame, design, others={"u": u, "sigma": sigma})
     fit = foreign_fit(design, parameters, link=chosen, family=family, source="draws from arrays")
+    known = _each("u", u, factors)
+    _note_unknown(fit, [n for n, f in factors.items() if f.codes is None and n not in known])
     check_agreement(
         parameters,
         design,
@@ -183,6 +190,14 @@ def _each(argument: str, value: Any, scales: Mapping[str, Any]) -> dict[str, Any
     if unknown:
         raise SpecificationError(f"{argument} has {listing(unknown)}", listing(scales))
     return {str(name): part for name, part in value.items()}
+
+
+def _note_unknown(fit: xr.DataTree, names: list[str]) -> None:
+    """The factors of which nobody told which rows share a cluster."""
+    if names:
+        known = read_specification(fit)
+        told = replace(known, sampler={**known.sampler, UNKNOWN: names})
+        fit.attrs[ATTRIBUTE] = told.to_json()
 
 
 def _check_clusters(design: Design, given: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,11 +16,16 @@ from numpy.typing import NDArray
 
 from popavg._checks import listing, suggestion
 from popavg.errors import DataError, SpecificationError
-from popavg.posterior_tools._equations import evaluate_equation, replace_indices
+from popavg.posterior_tools._equations import (
+    check_equation,
+    evaluate_equation,
+    replace_indices,
+)
 from popavg.posterior_tools.estimates import Estimates
 
 __all__ = ["MOST", "Hypothesis", "apply_hypothesis"]
 
+Floats = NDArray[np.float64]
 #: Linear combinations; and what a verb's ``hypothesis`` may be.
 type Weights = NDArray[Any] | Sequence[float] | Sequence[Sequence[float]] | pd.DataFrame | pd.Series
 type Hypothesis = str | Sequence[str] | Weights | None
@@ -46,12 +52,53 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class _Contrasts:
-    """What was made of some estimates: the draws, what each is in words, all in words."""
+    """What is made of some estimates.
 
-    values: Any  # (chain, draw, contrasts), NumPy or dask
+    Attributes
+    ----------
+    function : callable
+        From draws of the estimates, shape (chain, draw, estimates), to those of the contrasts.
+    words : list of str
+        What each contrast is.
+    kind : str
+        What all of them are.
+    kept : pandas.DataFrame, optional
+        Columns that stay.
+    """
+
+    function: Callable[[Floats], Floats]
     words: list[str]
     kind: str
     kept: pd.DataFrame | None = None
+
+    def values(self, draws: xr.DataArray) -> Any:
+        """The contrasts' draws, in memory or on dask as the estimates are.
+
+        Raises
+        ------
+        DataError
+            Some aren't finite: on dask where they are computed.
+        """
+        if draws.chunks is None:
+            return self._block(draws.to_numpy())
+        whole = draws.data.rechunk({2: -1})
+        chunks = (*whole.chunks[:2], (len(self.words),))
+        return whole.map_blocks(
+            self._block, dtype=np.float64, chunks=chunks, meta=np.empty((0,) * 3)
+        )
+
+    def _block(self, draws: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            found = self.function(draws.astype(np.float64, copy=False))
+        bad = ~np.isfinite(found).all(axis=(0, 1))
+        if bad.any():
+            raise DataError(
+                f"the hypothesis {self.words[int(np.argmax(bad))]!r} isn't finite in some draws"
+                + (f", and {bad.sum() - 1} others aren't" if bad.sum() > 1 else ""),
+                "ratios by, and logarithms of, estimates above 0 in every draw",
+                "ask for differences, or leave out the estimates that may be 0",
+            )
+        return found
 
 
 def apply_hypothesis(estimates: Estimates, hypothesis: Hypothesis) -> Estimates:
@@ -82,7 +129,8 @@ def apply_hypothesis(estimates: Estimates, hypothesis: Hypothesis) -> Estimates:
     SpecificationError
         A hypothesis that can't be read, or that doesn't fit the number of estimates.
     DataError
-        A ratio or logarithm that isn't finite in some draw.
+        A ratio or logarithm that isn't finite in some draw; of draws on dask when they are
+        computed.
 
     Notes
     -----
@@ -100,20 +148,15 @@ def apply_hypothesis(estimates: Estimates, hypothesis: Hypothesis) -> Estimates:
     if hypothesis is None:
         return estimates
     found = _contrasts(estimates, hypothesis)
-    if isinstance(found.values, np.ndarray) and not np.isfinite(found.values).all():
-        raise DataError(
-            f"hypothesis={hypothesis!r} isn't finite in some draws",
-            "ratios by, and logarithms of, estimates above 0 in every draw",
-        )
     labels = pd.DataFrame({"hypothesis": found.words})
     kept = _constant(estimates.labels, len(labels)) if found.kept is None else found.kept
     own = estimates.draws
     coords = {name: own[name].to_numpy() for name in ("chain", "draw") if name in own.coords}
     return replace(
         estimates,
-        draws=xr.DataArray(found.values, dims=own.dims, coords=coords, name=own.name),
+        draws=xr.DataArray(found.values(own), dims=own.dims, coords=coords, name=own.name),
         labels=pd.concat([labels, kept.drop(columns="hypothesis", errors="ignore")], axis=1),
-        title=f"{found.kind} the {estimates.title}",
+        title=f"{estimates.title}: {found.kind}",
     )
 
 
@@ -155,19 +198,21 @@ def _pairs(estimates: Estimates, kind: str, pairs: str, within: str | None) -> _
     columns = [] if within is None else [name.strip() for name in within.split("+")]
     chosen = _chosen_pairs(estimates.labels, pairs, columns)
     one, other = (np.array(side, dtype=np.intp) for side in zip(*chosen, strict=True))
-    data = estimates.draws.data
-    if kind == "ratio":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = data[..., one] / data[..., other]
-    else:
-        values = data[..., one] - data[..., other]
+    function = partial(_each_with, one, other, kind == "ratio")
     names = _names(estimates.labels, within=columns)
     sign = "/" if kind == "ratio" else "-"
     words = [f"{_bracketed(names[i])} {sign} {_bracketed(names[j])}" for i, j in chosen]
     groups = estimates.labels[columns].iloc[one].reset_index(drop=True)
     rest = _constant(estimates.labels.drop(columns=columns), len(chosen))
-    title = "ratio of" if kind == "ratio" else "difference in"
-    return _Contrasts(values, words, title, pd.concat([groups, rest], axis=1))
+    title = "ratios of estimates" if kind == "ratio" else "differences between estimates"
+    return _Contrasts(function, words, title, pd.concat([groups, rest], axis=1))
+
+
+def _each_with(
+    one: NDArray[np.intp], other: NDArray[np.intp], is_ratio: bool, draws: Floats
+) -> Floats:
+    high, low = draws[..., one], draws[..., other]
+    return high / low if is_ratio else high - low
 
 
 def _chosen_pairs(labels: pd.DataFrame, pairs: str, columns: list[str]) -> list[tuple[int, int]]:
@@ -214,23 +259,29 @@ def _in_differences(estimates: Estimates) -> _Contrasts:
         )
     place = {tuple(row): i for i, row in enumerate(labels[[inner, outer]].itertuples(index=False))}
     (a, b), (c, d) = levels
-    e = estimates.draws.data
-    value = (e[..., place[b, d]] - e[..., place[a, d]]) - (
-        e[..., place[b, c]] - e[..., place[a, c]]
-    )
+    corners = [place[b, d], place[a, d], place[b, c], place[a, c]]
     step = f"{inner} {_shown(b)} - {inner} {_shown(a)}"
     words = f"({outer} {_shown(d)}: {step}) - ({outer} {_shown(c)}: {step})"
-    return _Contrasts(value[..., None], [words], "difference in differences of")
+    return _Contrasts(partial(_twice_different, corners), [words], "difference in differences")
+
+
+def _twice_different(corners: list[int], draws: Floats) -> Floats:
+    e = draws[..., corners]
+    return ((e[..., 0] - e[..., 1]) - (e[..., 2] - e[..., 3]))[..., None]
 
 
 def _equations(estimates: Estimates, texts: Sequence[str]) -> _Contrasts:
-    data, names = estimates.draws.data, _names(estimates.labels)
-    columns = [data[..., i] for i in range(data.shape[2])]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        found = [evaluate_equation(text, columns) for text in texts]
-    values = xr.concat([xr.DataArray(value) for value in found], dim="new")
+    names = _names(estimates.labels)
+    for text in texts:
+        check_equation(text, len(names))
     words = [replace_indices(text, names) for text in texts]
-    return _Contrasts(np.moveaxis(values.data, 0, -1), words, "hypothesis on")
+    kind = "equation in estimates" if len(words) == 1 else "equations in estimates"
+    return _Contrasts(partial(_solved, tuple(texts)), words, kind)
+
+
+def _solved(texts: Sequence[str], draws: Floats) -> Floats:
+    columns = list(np.moveaxis(draws, -1, 0))
+    return np.stack([evaluate_equation(text, columns) for text in texts], axis=-1)
 
 
 def _combinations(estimates: Estimates, hypothesis: Any) -> _Contrasts:
@@ -248,8 +299,12 @@ def _combinations(estimates: Estimates, hypothesis: Any) -> _Contrasts:
     if not np.isfinite(weights).all():
         raise SpecificationError("weights with NaN or infinite values", "finite numbers")
     columns = weights.reshape(n, -1)
-    values = estimates.draws.data @ columns
-    return _Contrasts(values, _weights_in_words(estimates, hypothesis, columns), "combination of")
+    words = _weights_in_words(estimates, hypothesis, columns)
+    return _Contrasts(partial(_combined, columns), words, "combinations of estimates")
+
+
+def _combined(columns: Floats, draws: Floats) -> Floats:
+    return draws @ columns
 
 
 def _weights_in_words(

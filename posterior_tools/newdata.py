@@ -38,11 +38,14 @@ class Rows:
         Those that a result names its rows by: covariates and clusters.
     label : str
         The rows in words.
+    index : pandas.Index or None
+        What a frame had as its index before its rows were numbered; None where they had no other.
     """
 
     frame: pd.DataFrame
     shown: tuple[str, ...]
     label: str
+    index: pd.Index | None = None
 
     @property
     def labels(self) -> pd.DataFrame:
@@ -114,7 +117,7 @@ def _given(design: Design, given: pd.DataFrame, label: str) -> Rows:
         if name in frame.columns:
             frame[name] = in_training_order(frame[name], design.frame[name])
     shown = tuple(str(name) for name in frame.columns)
-    return Rows(frame, shown, label.format(f"{len(frame):,}"))
+    return Rows(frame, shown, label.format(f"{len(frame):,}"), given.index)
 
 
 def _held(design: Design, varying: dict[str, list[Any]]) -> Rows:

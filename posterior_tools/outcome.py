@@ -6,7 +6,7 @@ from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.targets import MEANINGS, Scale, Target
 from popavg.posterior_tools.weights import CLUSTER
 
-__all__ = ["averaging_note", "outcome_words", "target_note"]
+__all__ = ["averaging_note", "counting_words", "outcome_words", "target_note"]
 
 
 def outcome_words(posterior: Posterior, scale: Scale = "response") -> str:
@@ -50,7 +50,7 @@ def target_note(target: Target) -> str:
     return f"target '{target}': {MEANINGS[target]}."
 
 
-def averaging_note(rows: str, weights: object = None) -> str:
+def averaging_note(rows: str, weights: object = None, *, clusters: str = "") -> str:
     """The sentence that says what was averaged, and how much each row counted.
 
     Parameters
@@ -59,17 +59,37 @@ def averaging_note(rows: str, weights: object = None) -> str:
         The rows in words: :attr:`popavg.posterior_tools.newdata.Rows.label`.
     weights : str, array_like or None
         As a verb was given them.
+    clusters : str
+        The grouping factor that ``weights="cluster"`` speaks of.
 
     Examples
     --------
     >>> from popavg.posterior_tools.outcome import averaging_note
-    >>> averaging_note("the 60 observed rows", "cluster")
-    'Averaged over the 60 observed rows, draw by draw, each cluster counting once.'
+    >>> averaging_note("the 60 rows", "cluster", clusters="patient")
+    "Averaged over the 60 rows, draw by draw, each cluster of 'patient' counting once."
+    """
+    return f"Averaged over {rows}, draw by draw, {counting_words(weights, clusters=clusters)}."
+
+
+def counting_words(weights: object = None, *, clusters: str = "") -> str:
+    """How much each row of an average counts.
+
+    Parameters
+    ----------
+    weights : str, array_like or None
+        As a verb was given them.
+    clusters : str
+        The grouping factor that ``weights="cluster"`` speaks of.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.outcome import counting_words
+    >>> counting_words()
+    'each row counting once'
     """
     if weights is None:
-        counting = "each row counting once"
-    elif isinstance(weights, str):
-        counting = "each cluster counting once" if weights == CLUSTER else f"weighted by {weights}"
-    else:
-        counting = "weighted by the given numbers"
-    return f"Averaged over {rows}, draw by draw, {counting}."
+        return "each row counting once"
+    if isinstance(weights, str):
+        each = f"each cluster of {clusters!r} counting once"
+        return each if weights == CLUSTER else f"weighted by {weights}"
+    return "weighted by the given numbers"

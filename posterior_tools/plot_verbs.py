@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -10,18 +10,20 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from popavg.errors import SpecificationError
+from popavg.posterior_tools._asked_contrasts import AskedContrasts, OwnComparison
+from popavg.posterior_tools._asked_rows import choose_rows
+from popavg.posterior_tools._asked_slopes import AskedSlopes, Slope
+from popavg.posterior_tools._compared_rows import RowRequest
 from popavg.posterior_tools.along import Along, along
-from popavg.posterior_tools.comparisons import OwnComparison, comparisons
 from popavg.posterior_tools.contrasts import ComparisonName
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
 from popavg.posterior_tools.grid import Varying, names_of
 from popavg.posterior_tools.newdata import NewData
-from popavg.posterior_tools.predictions import predictions
-from popavg.posterior_tools.slopes import Slope, slopes
+from popavg.posterior_tools.predictions import AskedMeans
 from popavg.posterior_tools.summaries import IntervalKind, interval_settings
 from popavg.posterior_tools.targets import Scale, Target
-from popavg.posterior_tools.variables import Variables
+from popavg.posterior_tools.variables import Variables, read_contrasts
 
 if TYPE_CHECKING:
     from arviz_plots import PlotCollection
@@ -50,7 +52,7 @@ def plot_predictions(
     target: Target = "population",
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
@@ -116,20 +118,13 @@ def plot_predictions(
     """
     posterior = Posterior.from_fit(fit)
     axis = along(posterior.design, over)
-    estimates = predictions(
-        fit,
-        newdata=newdata,
-        over={axis.name: axis.values},
-        by=by,
-        target=target,
-        scale=scale,
-        weights=weights,
-        seed=seed,
-        progress=progress,
-    )
+    asked = AskedMeans.build(posterior, target, scale, seed=seed, progress=progress)
+    along_it = {axis.name: axis.values}
+    rows = choose_rows(posterior, newdata, over=along_it, by=by, weights=weights)
     bounded = posterior.link.is_probability and scale == "response"
     look: _Look = {"ci_prob": ci_prob, "ci_kind": ci_kind, "backend": backend, "visuals": visuals}
     within = (0.0, 1.0) if bounded else None
+    estimates = asked.estimates(rows)
     return _figure(estimates, axis, by, look=look, within=within, pc_kwargs=pc_kwargs)
 
 
@@ -145,7 +140,7 @@ def plot_comparisons(
     target: Target = "population",
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
@@ -201,24 +196,24 @@ def plot_comparisons(
             "comparison='difference', whose inverse they are",
             "draw the difference; pa.comparisons(…, comparison='nnt') gives the numbers",
         )
-    axis = along(Posterior.from_fit(fit).design, over)
-    estimates = comparisons(
-        fit,
-        variables,
-        newdata=newdata,
-        over={axis.name: axis.values},
-        by=by,
-        comparison=comparison,
-        cross=cross,
-        target=target,
-        scale=scale,
-        weights=weights,
-        seed=seed,
-        progress=progress,
-    )
+    posterior, of = Posterior.from_fit(fit), (target, scale)
+    axis = along(posterior.design, over)
+    contrasts = read_contrasts(posterior.design, variables, cross=cross)
+    asked = AskedContrasts.build(posterior, contrasts, comparison, of, seed=seed, progress=progress)
+    rows = RowRequest(newdata, {axis.name: axis.values}, by, weights, average=False)
+    changes = [change for contrast in contrasts for change in contrast.changes]
+    compared = {change.variable for change in changes if not change.is_step}
     null = 1.0 if comparison in _RATIOS else None if callable(comparison) else 0.0
     look: _Look = {"ci_prob": ci_prob, "ci_kind": ci_kind, "backend": backend, "visuals": visuals}
-    return _figure(estimates, axis, by, look=look, null=null, pc_kwargs=pc_kwargs)
+    return _figure(
+        asked.estimates(rows),
+        axis,
+        by,
+        look=look,
+        null=null,
+        compared=compared,
+        pc_kwargs=pc_kwargs,
+    )
 
 
 def plot_slopes(
@@ -232,7 +227,7 @@ def plot_slopes(
     target: Target = "population",
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
@@ -280,22 +275,13 @@ def plot_slopes(
     >>> sorted(set(figure.viz.children) & {"band", "line", "null"})
     ['band', 'line', 'null']
     """
-    axis = along(Posterior.from_fit(fit).design, over)
-    estimates = slopes(
-        fit,
-        variables,
-        newdata=newdata,
-        over={axis.name: axis.values},
-        by=by,
-        slope=slope,
-        target=target,
-        scale=scale,
-        weights=weights,
-        seed=seed,
-        progress=progress,
-    )
+    posterior, of = Posterior.from_fit(fit), (target, scale)
+    axis = along(posterior.design, over)
+    asked = AskedSlopes.build(posterior, variables, slope, of, seed=seed, progress=progress)
+    along_it = {axis.name: axis.values}
+    rows = choose_rows(posterior, newdata, over=along_it, by=by, weights=weights)
     look: _Look = {"ci_prob": ci_prob, "ci_kind": ci_kind, "backend": backend, "visuals": visuals}
-    return _figure(estimates, axis, by, look=look, null=0.0, pc_kwargs=pc_kwargs)
+    return _figure(asked.estimates(rows), axis, by, look=look, null=0.0, pc_kwargs=pc_kwargs)
 
 
 def _figure(
@@ -306,13 +292,16 @@ def _figure(
     look: _Look,
     null: float | None = None,
     within: tuple[float, float] | None = None,
+    compared: Collection[str] = (),
     pc_kwargs: Mapping[str, Any],
 ) -> PlotCollection:
     from popavg.posterior_tools._verb_curves import read_curves
     from popavg.posterior_tools._verb_figure import draw_curves
 
     prob, kind = interval_settings(look["ci_prob"], look["ci_kind"])
-    curves = read_curves(estimates, axis, names_of(by), ci_prob=prob, ci_kind=kind)
+    curves = read_curves(
+        estimates, axis, names_of(by), compared=compared, ci_prob=prob, ci_kind=kind
+    )
     interval = f"{100 * prob:g} % credible {'interval' if axis.is_category else 'band'}"
     return draw_curves(
         curves,

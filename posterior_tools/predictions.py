@@ -10,8 +10,13 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from popavg.errors import DataError
-from popavg.posterior_tools._asked_rows import AskedRows, averaged_rows, choose_rows, fixed_seed
+from popavg.posterior_tools._asked_rows import (
+    AskedRows,
+    averaged_rows,
+    check_names,
+    choose_rows,
+    fixed_seed,
+)
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
 from popavg.posterior_tools.evaluation import evaluate
@@ -22,7 +27,7 @@ from popavg.posterior_tools.outcome import outcome_words, target_note
 from popavg.posterior_tools.row_question import ask_rows
 from popavg.posterior_tools.targets import Scale, Target, TargetMean
 
-__all__ = ["avg_predictions", "predictions"]
+__all__ = ["AskedMeans", "avg_predictions", "predictions"]
 
 
 def predictions(
@@ -35,7 +40,7 @@ def predictions(
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
     hypothesis: Hypothesis = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
 ) -> Estimates:
     """Mean response of rows, of a curve over a covariate, or of groups of rows.
@@ -64,13 +69,14 @@ def predictions(
         A probability or mean, or the link function of it (log odds); rows are averaged on this
         scale.
     weights : str, array_like or "cluster", optional
-        How much each row counts in an average: a column, numbers, or ``"cluster"``, with which
-        each cluster counts once, however many rows it has.
+        How much each row counts in an average: a column, numbers in the order of the rows (a
+        Series must have newdata's index), or ``"cluster"``, with which each cluster counts once
+        in every average, however many rows it has there.
     hypothesis : str, array_like or pandas.DataFrame, optional
         Contrasts of the estimates, ``"pairwise"``, ``"reference"``, ``"b1 - b0 = 0"``, weights;
         see :func:`popavg.posterior_tools.hypotheses.apply_hypothesis`.
-    seed : int or numpy.random.Generator
-        Where the new cluster's effects come from.
+    seed : int, numpy.random.Generator or None
+        Where the new cluster's effects come from; None: another one at every call.
     progress : bool
         Show a bar from two seconds on.
 
@@ -109,9 +115,7 @@ def predictions(
     ['0', 'itraconazole']
     """
     posterior = Posterior.from_fit(fit)
-    asked = _Asked(
-        posterior, TargetMean.build(posterior, target, scale), fixed_seed(seed), progress
-    )
+    asked = AskedMeans.build(posterior, target, scale, seed=seed, progress=progress)
     rows = choose_rows(posterior, newdata, over=over, by=by, weights=weights)
     return apply_hypothesis(asked.estimates(rows), hypothesis)
 
@@ -126,7 +130,7 @@ def avg_predictions(
     scale: Scale = "response",
     weights: str | ArrayLike | None = None,
     hypothesis: Hypothesis = None,
-    seed: int | np.random.Generator = 0,
+    seed: int | np.random.Generator | None = 0,
     progress: bool = True,
 ) -> Estimates:
     """Mean response averaged over rows, draw by draw.
@@ -163,7 +167,7 @@ def avg_predictions(
     Notes
     -----
     For each draw Σ_i w_i π̄_i / Σ_i w_i; intervals are those of the averages, never averages of
-    intervals. Combinations of ``by`` that no row has are left out, which a note says.
+    intervals. A combination of levels of ``by`` that no row has is refused: it has no mean.
 
     Examples
     --------
@@ -174,15 +178,13 @@ def avg_predictions(
     ['itraconazole', 'terbinafine']
     """
     posterior = Posterior.from_fit(fit)
-    asked = _Asked(
-        posterior, TargetMean.build(posterior, target, scale), fixed_seed(seed), progress
-    )
+    asked = AskedMeans.build(posterior, target, scale, seed=seed, progress=progress)
     rows = averaged_rows(posterior, newdata, over=over, by=by, weights=weights)
     return apply_hypothesis(asked.estimates(rows), hypothesis)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class AskedMeans:
     """Whose mean, of which fit, and how it is computed."""
 
     posterior: Posterior
@@ -190,15 +192,41 @@ class _Asked:
     seed: int
     progress: bool
 
+    @classmethod
+    def build(
+        cls,
+        posterior: Posterior,
+        target: Target,
+        scale: Scale,
+        *,
+        seed: int | np.random.Generator | None,
+        progress: bool,
+    ) -> AskedMeans:
+        """Check what was asked.
+
+        Raises
+        ------
+        SpecificationError
+            An unknown target or scale, or no seed.
+        EstimandError
+            A target that the fit can't give.
+        """
+        mean = TargetMean.build(posterior, target, scale)
+        return cls(posterior, mean, fixed_seed(seed), progress)
+
     def estimates(self, rows: AskedRows) -> Estimates:
-        """The means of rows or of their averages, with what they are."""
-        if "target" in rows.labels.columns:
-            raise DataError(
-                "newdata has a column 'target', a name that the results use", remedy="rename it"
-            )
+        """The means of rows or of their averages, with what they are.
+
+        Raises
+        ------
+        DataError
+            Rows that don't fit the model, or a column with a name that the result uses.
+        """
+        check_names(rows)
         target = self.mean.target
         draws = rows.answers(self._answer)
-        title = outcome_words(self.posterior, self.mean.scale)
+        average = "average " if rows.averaging is not None else ""
+        title = average + outcome_words(self.posterior, self.mean.scale)
         labels = rows.labels.reset_index(drop=True).assign(target=target)
         return Estimates(draws, labels, title, target, (target_note(target), *rows.notes))
 

@@ -122,7 +122,8 @@ class ProjectionDesign:
         observed = frame is posterior.design.frame
         if not observed:  # the fit's own design was checked when it was built
             _check_varied(matrices)
-        weight = row_weights(posterior, frame, weights)
+        index = design.index if isinstance(design, pd.DataFrame) else None
+        weight = row_weights(posterior, frame, weights, groups=structure.groups, index=index)
         trials = posterior.design.response.trials if observed else None
         distinct, rows, _ = distinct_rows(matrices)
         correlation, layout = _correlation(posterior, frame, structure, observed=observed)

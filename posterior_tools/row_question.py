@@ -16,7 +16,7 @@ from popavg.posterior_tools.draws import Need
 from popavg.posterior_tools.targets import TargetMean
 from popavg.posterior_tools.unique_rows import stacked_rows, take_rows
 
-__all__ = ["Arm", "JoinedQuestion", "RowQuestion", "ask_rows"]
+__all__ = ["Arm", "RowQuestion", "ask_rows"]
 
 Floats = NDArray[np.float64]
 #: What is made of the arms, each of shape (draws, estimands).
@@ -68,7 +68,7 @@ class RowQuestion:
     @property
     def cells(self) -> int:
         """Numbers that a draw needs."""
-        return max(self.matrices.n_rows * (1 + self.complements), self.n_estimands)
+        return max(self.matrices.n_rows * (1 + self.complements) * self.mean.cost, self.n_estimands)
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -88,32 +88,6 @@ class RowQuestion:
             parts = [block.link.inverse(values), block.link.complement(values)]
         answers = [arm(part) for part in parts for arm in self.arms]
         return answers[0] if self.combine is None else self.combine(*answers)
-
-
-@dataclass(frozen=True, eq=False)
-class JoinedQuestion:
-    """Several questions about one target, asked together: the answers side by side."""
-
-    parts: tuple[RowQuestion, ...]
-
-    @property
-    def n_estimands(self) -> int:
-        """Those of all parts."""
-        return sum(part.n_estimands for part in self.parts)
-
-    @property
-    def cells(self) -> int:
-        """Numbers that a draw needs."""
-        return max(self.n_estimands, *(part.cells for part in self.parts))
-
-    @property
-    def needs(self) -> tuple[Need, ...]:
-        """What the target asks of a draw."""
-        return self.parts[0].needs
-
-    def __call__(self, block: DrawBlock) -> Floats:
-        """Answers of some draws, shape (draws, estimands), one part after the other."""
-        return np.concatenate([part(block) for part in self.parts], axis=1)
 
 
 def ask_rows(
@@ -171,8 +145,8 @@ def _positive(means: Floats) -> Floats:
     bad = ~(means > 0.0)
     if bad.any():
         raise EstimandError(
-            f"relative slopes divide by the mean, which isn't above 0 in {bad.any(axis=1).sum()} "
-            f"of {len(means)} draws, at {bad.any(axis=0).sum()} of {means.shape[1]} distinct rows",
+            "relative slopes divide by the mean, which isn't above 0 in some draws, at "
+            f"{bad.any(axis=0).sum()} of {means.shape[1]} distinct rows",
             "a mean above 0 in every draw, such as a probability or a mean count",
             "use slope='dydx' or 'dyex', or scale='response'",
         )

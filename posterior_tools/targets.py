@@ -103,6 +103,11 @@ class TargetMean:
         """What a block of draws must hold beside the parameters."""
         return _NEEDS.get(self.target, ())
 
+    @property
+    def cost(self) -> int:
+        """Means that one mean is made of: the combinations of clusters for ``"sampled"``."""
+        return max(1, len(self.combinations))
+
     def values(self, block: DrawBlock, matrices: DesignMatrices) -> Floats:
         """Mean response of every row, shape (draws, rows)."""
         if self.target == "sampled":

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from popavg._checks import listing
 from popavg.errors import DataError, SpecificationError
-from popavg.posterior_tools.clusters import cluster_codes
+from popavg.posterior_tools.clusters import check_known, cluster_codes, cluster_name
 from popavg.posterior_tools.draws import Posterior
 
 __all__ = ["CLUSTER", "row_weights"]
@@ -17,8 +17,19 @@ __all__ = ["CLUSTER", "row_weights"]
 CLUSTER = "cluster"
 
 
+#: What to do where the rows don't say which clusters they are of.
+_REMEDY = "give the weights as numbers"
+_ALLOWED = "finite numbers from 0"
+
+
 def row_weights(
-    posterior: Posterior, frame: pd.DataFrame, weights: str | ArrayLike | None
+    posterior: Posterior,
+    frame: pd.DataFrame,
+    weights: str | ArrayLike | None,
+    *,
+    cells: NDArray[np.intp] | None = None,
+    index: pd.Index | None = None,
+    groups: str | None = None,
 ) -> NDArray[np.float64]:
     """The weight of every row.
 
@@ -29,8 +40,17 @@ def row_weights(
     frame : pandas.DataFrame
         The rows.
     weights : str, array_like or None
-        A column, numbers, or ``"cluster"``: one over the number of the cluster's rows, so that
-        each cluster counts once, however many rows it has. None: every row counts once.
+        A column; numbers in the order of the rows, a Series with their index; or ``"cluster"``:
+        one over the number of the cluster's rows in the row's cell, so that each cluster counts
+        once in every average, however many rows it has there. None: every row counts once.
+    cells : numpy.ndarray of int, shape (rows,), optional
+        The average that each row goes into; by default all rows are averaged together.
+    index : pandas.Index, optional
+        What a Series must have as its index, by default the frame's own: the rows' index before
+        they were numbered anew.
+    groups : str, optional
+        The factor whose clusters ``"cluster"`` speaks of; by default the one in which all others
+        are nested.
 
     Returns
     -------
@@ -39,9 +59,11 @@ def row_weights(
     Raises
     ------
     DataError
-        Weights that are missing, infinite, negative or all zero, or of another length.
+        Weights that are missing, infinite, negative or all zero, of another length, or a Series
+        with another index; ``"cluster"`` of a fit that doesn't know its clusters.
     SpecificationError
-        ``"cluster"`` where a column that isn't the clusters' has this name.
+        ``"cluster"`` where a column that isn't the clusters' has this name, or where no factor
+        holds all others.
 
     Notes
     -----
@@ -62,7 +84,7 @@ def row_weights(
         return np.ones(len(frame))
     if isinstance(weights, str):
         if weights == CLUSTER:
-            return _per_cluster(posterior, frame)
+            return _per_cluster(posterior, frame, cells, groups)
         if weights not in frame.columns:
             raise DataError(
                 f"the weights {weights!r} aren't a column of the rows",
@@ -70,10 +92,18 @@ def row_weights(
                 f"fit with keep=[{weights!r}], or give the weights as numbers",
             )
         return _checked(frame[weights], len(frame), f"the weights {weights!r}")
-    return _checked(weights, len(frame), "the weights")
+    found = _checked(weights, len(frame), "the weights")
+    if isinstance(weights, pd.Series):
+        _check_index(weights.index, frame.index if index is None else index)
+    return found
 
 
-def _per_cluster(posterior: Posterior, frame: pd.DataFrame) -> NDArray[np.float64]:
+def _per_cluster(
+    posterior: Posterior,
+    frame: pd.DataFrame,
+    cells: NDArray[np.intp] | None,
+    groups: str | None,
+) -> NDArray[np.float64]:
     own = {name for grouping in posterior.design.groupings for name in grouping.factor}
     if CLUSTER in frame.columns and CLUSTER not in own:
         raise SpecificationError(
@@ -81,22 +111,79 @@ def _per_cluster(posterior: Posterior, frame: pd.DataFrame) -> NDArray[np.float6
             "a column's name, numbers, or 'cluster' where no other column is called so",
             "rename the column, or pass its numbers",
         )
-    codes = cluster_codes(posterior, frame, remedy="give the weights as numbers")
+    name = _outer(posterior) if groups is None else groups
+    check_known(posterior, name, remedy=_REMEDY)
+    codes = cluster_codes(posterior, frame, groups=name, remedy=_REMEDY)
+    if cells is not None:
+        _, codes = np.unique(np.column_stack([codes, cells]), axis=0, return_inverse=True)
     return 1.0 / np.bincount(codes)[codes]
+
+
+def _outer(posterior: Posterior) -> str:
+    try:
+        return cluster_name(posterior)
+    except SpecificationError as error:
+        names = posterior.specification.group_names
+        first = names[0] if names else "g"
+        raise SpecificationError(
+            f"weights='cluster' of a model with the grouping factors {listing(names) or 'none'}",
+            "a model with a factor in which all others are nested",
+            "give the weights as numbers: "
+            f"(1 / data.groupby({first!r})[{first!r}].transform('size')).to_numpy()",
+        ) from error
+
+
+def _check_index(given: pd.Index, rows: pd.Index) -> None:
+    if not given.equals(rows):
+        raise DataError(
+            "the weights are a Series whose index isn't that of the rows",
+            f"the index of newdata, or of the fit's own rows (0 to {len(rows) - 1}), in its order; "
+            "an array or a list, which is taken row by row",
+            "make them a column of newdata and name it, or pass weights.to_numpy() where their "
+            "order is that of the rows",
+        )
 
 
 def _checked(weights: ArrayLike, n_rows: int, name: str) -> NDArray[np.float64]:
     try:
-        values = np.asarray(weights, dtype=float)
+        values = _numbers(weights)
     except (TypeError, ValueError):
-        raise DataError(f"{name} aren't numbers", f"{n_rows} numbers from 0") from None
-    if values.shape != (n_rows,):
-        raise DataError(f"{name} have the shape {values.shape}", f"one for each of {n_rows} rows")
-    unusable = int((~np.isfinite(values) | (values < 0)).sum())
-    if unusable:
         raise DataError(
-            f"{unusable} of {name} are negative, NaN or infinite", "finite numbers from 0"
+            f"{name} aren't numbers", f"{n_rows} {_ALLOWED}", "give numbers, or a numeric column"
+        ) from None
+    if values.shape != (n_rows,):
+        raise DataError(
+            f"{name} have the shape {values.shape}",
+            f"one for each of {n_rows} rows",
+            "give as many as there are rows, in their order, or name a column",
+        )
+    kinds = {
+        "negative": values < 0.0,
+        "NaN": np.isnan(values),
+        "infinite": np.isposinf(values),
+    }
+    found = [_where(kind, bad) for kind, bad in kinds.items() if bad.any()]
+    if found:
+        raise DataError(
+            f"{name} are {', '.join(found)} (counted from 0)",
+            _ALLOWED,
+            "set the weight of rows that shall not count to 0, or leave these rows out",
         )
     if not values.any():
-        raise DataError(f"{name} are all 0", "finite numbers from 0, not all zero")
+        raise DataError(
+            f"{name} are all 0", f"{_ALLOWED}, not all zero", "give some row a weight above 0"
+        )
     return values
+
+
+def _numbers(weights: ArrayLike) -> NDArray[np.float64]:
+    if isinstance(weights, pd.Series):
+        return weights.to_numpy(dtype=float, na_value=np.nan)
+    return np.asarray(weights, dtype=float)
+
+
+def _where(kind: str, bad: NDArray[np.bool_]) -> str:
+    """``negative in 2 rows, the first is row 7``."""
+    first = int(np.argmax(bad))
+    n = int(bad.sum())
+    return f"{kind} in {n:,} rows, first in row {first}" if n > 1 else f"{kind} in row {first}"

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from popavg.errors import DataError, PopavgError
-from popavg.posterior_tools.clusters import cluster_codes
+from popavg.errors import DataError, PopavgError, SpecificationError
+from popavg.posterior_tools.clusters import check_known, cluster_codes, cluster_name
 from popavg.posterior_tools.draws import Posterior
 
 MakeFit = Callable[..., xr.DataTree]
@@ -43,3 +43,12 @@ def test_rows_without_clusters(make_fit: MakeFit, frame: pd.DataFrame) -> None:
     crossed = posterior_of(make_fit, frame, "y ~ x + (1 | g) + (1 | r)")
     with pytest.raises(PopavgError, match="'g'"):
         cluster_codes(crossed, frame, remedy="…")
+
+
+def test_the_clusters_are_the_outermost_factor(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    posterior = Posterior.from_fit(make_fit("y ~ x + (1 | h/g)", frame))
+    assert cluster_name(posterior) == "h"
+    check_known(posterior, "h", remedy="…")
+    crossed = Posterior.from_fit(make_fit("y ~ x + (1 | g) + (1 | r)", frame))
+    with pytest.raises(SpecificationError, match="none of which holds all others"):
+        cluster_name(crossed)

@@ -229,7 +229,7 @@ def test_draws_labels_diagnostics_and_words(make_fit: MakeFit, frame: pd.DataFra
     np.testing.assert_allclose(result.attenuation.to_frame()["estimate"], middle)
     assert result.misfit.labels["misfit"].to_list() == ["largest", "root mean square"]
     assert result.how == "projection, independence"
-    assert "Projected over the 60 observed rows." in repr(result)
+    assert "Projected over the 60 observed rows, each row counting once." in repr(result)
 
 
 def test_a_coefficient_of_zero_has_no_ratio(make_fit: MakeFit, frame: pd.DataFrame) -> None:

@@ -67,9 +67,9 @@ def test_the_odds_of_a_probability_next_to_1_are_those_of_its_complement() -> No
 @pytest.mark.parametrize(
     ("name", "means", "message"),
     [
-        ("ratio", (HIGH, LOW - LOW[0, 0]), "divided by is 0 or negative in 2 of 2 draws"),
+        ("ratio", (HIGH, LOW - LOW[0, 0]), "divided by is 0 or negative in some draws"),
         ("ratio", (HIGH, -LOW), "divided by is 0 or negative"),
-        ("lnratio", (HIGH - 0.2, LOW), "logarithm is taken is 0 or negative in 1 of 2 draws"),
+        ("lnratio", (HIGH - 0.2, LOW), "logarithm is taken is 0 or negative in some draws"),
         ("lnor", (HIGH, 0 * LOW, 1 - HIGH, 1 - LOW), "the probability whose odds"),
         ("odds_ratio", (HIGH, LOW, 0 * HIGH, 1 - LOW), "one minus the probability whose odds"),
     ],

@@ -189,3 +189,23 @@ def test_a_column_of_z_under_a_name_of_x_is_that_column() -> None:
     fit = make(X=frame, Z=pd.DataFrame({"one": 1.0, "weight": AGE**2}))
     effects = fit["posterior"]["effect_group"].to_numpy().tolist()
     assert effects == ["Intercept", "weight"]
+
+
+def test_clusters_that_nobody_told_do_not_count_once(tmp_path: Path) -> None:
+    """Each row is not a cluster of its own: without groups there is no knowing."""
+    unknown = make()
+    pa.save(unknown, tmp_path / "fit.nc")
+    again = pa.load(tmp_path / "fit.nc")
+    message = r"share a cluster of 'group' isn't known.*groups=….*weights as numbers"
+    for fit in (unknown, again):
+        assert np.isfinite(pa.avg_predictions(fit).draws).all()
+        for verb in (pa.avg_predictions, pa.avg_comparisons, pa.avg_slopes):
+            with pytest.raises(DataError, match=message):
+                verb(fit, weights="cluster")
+    sizes = np.repeat(np.arange(3), [10, 20, 30])
+    rows = pa.predictions(make(groups=sizes)).draws.to_numpy()
+    by_hand = np.mean([rows[..., sizes == k].mean(-1) for k in range(3)], axis=0)
+    found = pa.avg_predictions(make(groups=sizes), weights="cluster")
+    np.testing.assert_allclose(found.draws[..., 0], by_hand, rtol=1e-12)
+    own = RNG.normal(size=(CHAINS, DRAWS, N, 2))
+    assert len(pa.avg_predictions(make(u=own), weights="cluster")) == 1  # u tells them

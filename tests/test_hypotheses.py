@@ -70,7 +70,8 @@ def test_pairs(arms: Estimates, hypothesis: str, pairs: list[tuple[int, int]]) -
         f"{names[i]} {sign} {names[j]}" for i, j in pairs
     ]
     assert list(found.labels.columns) == ["hypothesis", "x", "target"]
-    assert found.title == f"{'ratio of' if ratio else 'difference in'} the probability of y"
+    kind = "ratios of estimates" if ratio else "differences between estimates"
+    assert found.title == f"probability of y: {kind}"
     assert (found.target, found.notes) == ("typical", ("a note",))
 
 
@@ -116,7 +117,7 @@ def test_a_difference_in_differences(lazy: bool, order: list[int]) -> None:
     else:
         assert label == "(arm a: time 0 - time 6) - (arm b: time 0 - time 6)"
         np.testing.assert_allclose(found.draws[..., 0], expected, rtol=1e-14)
-    assert found.title == "difference in differences of the probability of y"
+    assert found.title == "probability of y: difference in differences"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,14 @@ def test_the_point_estimate_stays() -> None:
         ("b1.real = 0", "can't be read"),
         ("b1 - x0 = 0", "can't be read"),
         ("__import__('os').system('b0') = 0", "can't be read"),
+        ("b0*(1/0)", r"'b0\*\(1/0\)' divides by 0.*finite real numbers"),
+        ("b0**9**9**9**9", "holds a number that is too large"),
+        ("b0 = 0**-1", "divides by 0"),
+        ("b0 * (-8)**.5", "root of a negative number"),
+        ("b0 * log(0)", "holds a number that is -inf"),
+        ("b0 * 1e999", "holds a number that is inf"),
+        (f"b0 = {10**400}", "too large"),
+        ("b0" + "+1" * 5000, "can't be read"),
         ("b3 = 0", r"b3 in hypothesis='b3 = 0', but there are 3 estimates.*b0 to b2"),
         ("difference ~ reference | sex", r"stays within 'sex'.*'arm'"),
         ("difference ~ reference | arm", "of one estimate in each group"),
@@ -245,9 +254,36 @@ def test_contrasts_need_two_estimates_and_not_too_many() -> None:
     assert len(apply_hypothesis(many, "sequential")) == 199
 
 
-def test_ratios_that_are_not_finite() -> None:
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("value", [0.0, -0.0])
+def test_ratios_that_are_not_finite(lazy: bool, value: float) -> None:
+    """On dask when they are computed: never a row of NaN, and never a warning of NumPy's."""
     estimates = estimates_of(ARMS)
-    estimates.draws.values[0, 0, 0] = 0.0
-    for hypothesis in ("ratio ~ reference", "b1 / b0 = 1", "log(b0) = 0"):
-        with pytest.raises(DataError, match="isn't finite in some draws"):
-            apply_hypothesis(estimates, hypothesis)
+    estimates.draws.values[1, 4, :2] = value
+    if lazy:
+        chunked = estimates.draws.chunk({"chain": 1, "draw": 3, "row": 2})
+        estimates = Estimates(chunked, estimates.labels, estimates.title, "typical")
+    for hypothesis in ("ratio ~ pairwise", "b1 / b0 = 1", "log(b0) = 0", ["b0 = b1", "b1/b0 = 1"]):
+        with pytest.raises(DataError, match=r"isn't finite in some draws.*Ask for differences"):
+            apply_hypothesis(estimates, hypothesis).to_frame()
+    with pytest.raises(DataError, match=r"'arm b / arm a' isn't finite .*, and 2 others aren't"):
+        apply_hypothesis(estimates, "ratio ~ pairwise").compute()
+    assert len(apply_hypothesis(estimates, "pairwise").to_frame()) == 3
+
+
+def test_titles_of_contrasts_of_contrasts() -> None:
+    risk = estimates_of(ARMS)
+    contrasts = Estimates(risk.draws, risk.labels, "difference in the probability of y", "typical")
+    titles = [
+        apply_hypothesis(contrasts, hypothesis).title
+        for hypothesis in ("reference", "b1 - b0 = 0", ["b0 = 0", "b1 = 0"], [1, -1, 0])
+    ]
+    assert titles == [
+        f"difference in the probability of y: {kind}"
+        for kind in (
+            "differences between estimates",
+            "equation in estimates",
+            "equations in estimates",
+            "combinations of estimates",
+        )
+    ]

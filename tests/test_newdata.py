@@ -89,3 +89,12 @@ def test_errors(posterior: Posterior, frame: pd.DataFrame) -> None:
     twice = pd.concat([frame, frame[["x"]]], axis=1)
     with pytest.raises(DataError, match="'x' appears more than once"):
         read_rows(posterior, twice)
+
+
+def test_a_frames_own_index_is_remembered(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    posterior = Posterior.from_fit(make_fit("y ~ arm + (1 | g)", frame))
+    rows = read_rows(posterior, frame.iloc[[7, 3]])
+    assert rows.index is not None
+    assert rows.index.to_list() == [7, 3]
+    assert rows.frame.index.to_list() == [0, 1]
+    assert read_rows(posterior, "observed").index is None

@@ -43,12 +43,13 @@ def test_each_target_is_named() -> None:
 
 
 def test_how_rows_count() -> None:
-    said = [averaging_note("the rows", weights) for weights in (None, "cluster", "w", [1.0])]
+    given = (None, "cluster", "w", [1.0])
+    said = [averaging_note("the rows", weights, clusters="herd") for weights in given]
     assert said == [
         f"Averaged over the rows, draw by draw, {counting}."
         for counting in (
             "each row counting once",
-            "each cluster counting once",
+            "each cluster of 'herd' counting once",
             "weighted by w",
             "weighted by the given numbers",
         )

@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from popavg.errors import SpecificationError
 from popavg.posterior_tools._verb_figure import PALETTE
 from popavg.posterior_tools.comparisons import comparisons
+from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.plot_verbs import plot_comparisons, plot_predictions, plot_slopes
 from popavg.posterior_tools.predictions import predictions
 from popavg.posterior_tools.slopes import slopes
@@ -88,8 +89,8 @@ def test_the_words_name_outcome_target_level_and_values(fit: xr.DataTree) -> Non
     )
     (axes,) = panels(averaged)
     title = axes.figure.get_suptitle().replace("\n", " ")
-    assert "averaged over the 60 observed rows, draw by draw, each cluster counting once" in title
-    assert axes.get_ylabel() == "logit of the probability of y"
+    assert "averaged over the 60 observed rows, draw by draw, each cluster of 'g' counting" in title
+    assert axes.get_ylabel() == "average logit of the probability of y"
     legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert legend == ["posterior mean", "89 % credible interval"]
 
@@ -133,6 +134,36 @@ def test_comparisons_are_drawn_beside_no_difference(fit: xr.DataTree) -> None:
         assert list(null.get_ydata()) == [1.0, 1.0]
     own = plot_comparisons(fit, "arm", "h", comparison=np.maximum, backend="none")
     assert "null" not in own.viz
+
+
+@pytest.mark.parametrize("change", [1, -1, "sd", "2sd"])
+def test_where_a_step_starts_is_said(fit: xr.DataTree, frame: pd.DataFrame, change: Any) -> None:
+    figure = plot_comparisons(fit, {"x": change}, "h", backend="matplotlib")
+    (axes,) = panels(figure)
+    assert f"x = {frame['x'].mean():.4g}" in axes.figure.get_suptitle().replace("\n", " ")
+    between = plot_comparisons(fit, {"x": [-1, 1]}, "h", backend="matplotlib")
+    (axes,) = panels(between)
+    assert "x =" not in axes.figure.get_suptitle()
+    both = plot_comparisons(fit, {"x": [-1, 1], "visit": change if change != "sd" else 1}, "h")
+    (axes, _) = panels(both)
+    title = axes.figure.get_suptitle().replace("\n", " ")
+    assert "where it isn't compared" in title
+    assert "visit = 2" in title
+
+
+def test_the_fit_is_read_once(fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[xr.DataTree] = []
+    whole = Posterior.from_fit.__func__  # ty: ignore[unresolved-attribute]
+
+    def count(cls: type[Posterior], tree: xr.DataTree) -> Posterior:
+        read.append(tree)
+        return whole(cls, tree)
+
+    monkeypatch.setattr(Posterior, "from_fit", classmethod(count))
+    plot_predictions(fit, "x", backend="none")
+    plot_comparisons(fit, "arm", "x", backend="none")
+    plot_slopes(fit, "x", "x", backend="none")
+    assert len(read) == 3
 
 
 def test_slopes_along_their_own_covariate(fit: xr.DataTree) -> None:

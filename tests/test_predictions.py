@@ -19,10 +19,13 @@ from scipy.special import expit, log_expit, logit
 from popavg.datasets import load_dataset
 from popavg.errors import DataError, EstimandError, SpecificationError
 from popavg.posterior_tools import _asked_rows, draw_block
+from popavg.posterior_tools.comparisons import avg_comparisons, comparisons
 from popavg.posterior_tools.datagrid import datagrid
+from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.example import load_example
 from popavg.posterior_tools.predictions import avg_predictions, predictions
+from popavg.posterior_tools.slopes import avg_slopes, slopes
 from popavg.posterior_tools.summaries import COLUMNS
 
 MakeFit = Callable[..., xr.DataTree]
@@ -99,7 +102,7 @@ def test_averages_of_groups_are_the_weighted_double_loop(
     """Unequal clusters, so that each cluster counting once isn't each row counting once."""
     rows = frame.iloc[:17]
     numbers = np.linspace(0.0, 2.0, len(rows))
-    sizes = rows.groupby("g")["g"].transform("size").to_numpy()
+    sizes = rows.groupby(["arm", "g"])["g"].transform("size").to_numpy()
     known = {None: np.ones(17), "w": rows["w"].to_numpy(), "cluster": 1 / sizes}
     by_hand = known.get(weights, numbers)
     given = numbers if weights == "numbers" else weights
@@ -112,7 +115,8 @@ def test_averages_of_groups_are_the_weighted_double_loop(
         expected = naive_average(fit, target, rows[chosen], by_hand[chosen])
         np.testing.assert_allclose(found.draws[:, :, i], expected, rtol=1e-9)
     counting = {None: "each row counting once", "w": "weighted by w"}
-    counting["cluster"], counting["numbers"] = "each cluster counting once", "the given numbers"
+    counting["cluster"] = "each cluster of 'g' counting once"
+    counting["numbers"] = "the given numbers"
     assert counting[weights] in repr(found)
 
 
@@ -163,6 +167,75 @@ def test_cells_without_rows_are_refused_and_named(fit: xr.DataTree, frame: pd.Da
         avg_predictions(fit, newdata=rows, by=["arm", "visit"])
     cell = rows["arm"] + rows["visit"].astype(str)
     assert len(avg_predictions(fit, newdata=rows.assign(cell=cell), by="cell")) == 7
+
+
+def test_each_cluster_counts_once_at_each_visit(fit: xr.DataTree, frame: pd.DataFrame) -> None:
+    """Dropout: at a visit with one row for each cluster that is left, the plain mean of these."""
+    left = 1 + np.arange(12) % 5
+    rows = frame[frame["visit"] < left[frame["g"].str[1:].astype(int)]]
+    rows = pd.concat([rows, rows[(rows["visit"] == 0) & (rows["g"] < "c3")]])  # measured twice
+    found = avg_predictions(fit, newdata=rows, by="visit", weights="cluster")
+    plain = avg_predictions(fit, newdata=rows, by="visit")
+    np.testing.assert_allclose(found.draws[..., 1:], plain.draws[..., 1:], rtol=1e-13)
+    assert not np.allclose(found.draws[..., 0], plain.draws[..., 0])
+    for i, visit in enumerate(found.labels["visit"]):
+        per_cluster = []
+        for _, own in rows[rows["visit"] == visit].groupby("g"):
+            means = [naive_mean(fit, "population", row) for row in own.to_dict("records")]
+            per_cluster.append(sum(means) / len(means))
+        expected = sum(per_cluster) / len(per_cluster)
+        np.testing.assert_allclose(found.draws[:, :, i], expected, rtol=1e-9)
+    contrast = avg_comparisons(fit, "arm", newdata=rows, by="visit", weights="cluster")
+    same = avg_comparisons(fit, "arm", newdata=rows, by="visit")
+    np.testing.assert_allclose(contrast.draws[..., 1:], same.draws[..., 1:], rtol=1e-12)
+
+
+def test_a_series_of_weights_must_stand_as_the_rows_do(
+    fit: xr.DataTree, frame: pd.DataFrame
+) -> None:
+    turned = frame[::-1]
+    by_name = avg_predictions(fit, newdata=turned, weights="w")
+    for given in (turned["w"], turned["w"].to_numpy(), turned["w"].to_list()):
+        found = avg_predictions(fit, newdata=turned, weights=given)
+        np.testing.assert_array_equal(found.draws, by_name.draws)
+    for verb in (avg_predictions, avg_comparisons, avg_slopes):
+        with pytest.raises(DataError, match="Series whose index isn't that of the rows"):
+            verb(fit, newdata=turned, weights=frame["w"])
+    with pytest.raises(DataError, match="Series whose index isn't that of the rows"):
+        avg_predictions(fit, weights=turned["w"])
+
+
+def test_averages_are_called_so(fit: xr.DataTree) -> None:
+    assert predictions(fit).title == "probability of y"
+    titles = {avg_predictions(fit).title, predictions(fit, by="arm").title}
+    assert titles == {"average probability of y"}
+
+
+@pytest.mark.parametrize("name", ["target", "hypothesis", "estimate", "lower"])
+def test_names_that_results_use_are_refused_before_anything_is_computed(
+    fit: xr.DataTree, frame: pd.DataFrame, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DrawBlock, "predictor", None)
+    rows = frame.assign(**{name: 1})
+    message = f"the rows have the column '{name}', a name that the results use.*Rename it"
+    for verb in (predictions, comparisons, slopes):
+        with pytest.raises(DataError, match=message):
+            verb(fit, newdata=rows)
+
+
+def test_without_a_seed_one_cluster_is_drawn_at_each_call(
+    fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_asked_rows, "MOST_ROWS", 1)
+    call: dict[str, Any] = {"target": "new", "scale": "link", "seed": None}
+    found = predictions(fit, newdata="observed", over={"visit": [0, 1]}, **call).draws
+    slope = fit["posterior"]["beta"].sel(term="visit")
+    np.testing.assert_allclose(found[..., 1] - found[..., 0], slope, rtol=1e-10)
+    assert not np.allclose(found, predictions(fit, over={"visit": [0, 1]}, **call).draws)
+    for seed in ("x", -1, 1.5, [1, 2]):
+        for verb in (predictions, avg_comparisons, avg_slopes):
+            with pytest.raises(SpecificationError, match=r"seed=.*a whole number from 0.*seed=1"):
+                verb(fit, seed=seed)  # ty: ignore[invalid-argument-type]
 
 
 def test_one_new_cluster_is_shared_by_rows_versions_and_batches(
@@ -431,7 +504,7 @@ def test_errors(fit: xr.DataTree, frame: pd.DataFrame) -> None:
         predictions(fit, newdata=frame.drop(columns="x"))
     with pytest.raises(DataError, match=r"column 'target'.*Rename it"):
         predictions(fit, newdata=frame.assign(target=1))
-    with pytest.raises(DataError, match="'estimate' has a name that the results use"):
+    with pytest.raises(DataError, match="column 'estimate', a name that the results use"):
         predictions(fit, newdata=frame.assign(estimate=1))
     with pytest.raises(SpecificationError, match="isn't a fit made by popavg"):
         predictions(frame)  # ty: ignore[invalid-argument-type]
@@ -518,3 +591,9 @@ def test_cells_that_occur_are_those_of_marginaleffects(
     found = avg_predictions(plain, newdata=rows.assign(cell=cell), by="cell").to_frame()
     expected = {f"{c['trt']}, {c['hilo']}": c["estimate"] for c in call["found"]}
     assert dict(zip(found["cell"], found["estimate"], strict=True)) == pytest.approx(expected)
+
+
+def test_groups_of_rows_are_not_predictions_for_their_clusters(fit: xr.DataTree) -> None:
+    found = avg_predictions(fit, by="g", target="sampled")
+    assert any("'g' only groups the rows" in note for note in found.notes)
+    assert not any("only groups" in note for note in avg_predictions(fit, by="arm").notes)

@@ -130,8 +130,8 @@ def test_a_time_that_the_fit_has_not_seen() -> None:
     [
         (np.ones(59), r"the weights have the shape \(59,\).*one for each of 60 rows"),
         (np.ones((60, 1)), r"the weights have the shape \(60, 1\)"),
-        (np.r_[-1.0, np.ones(59)], "1 of the weights are negative, NaN or infinite"),
-        (np.r_[np.nan, np.inf, np.ones(58)], "2 of the weights are negative, NaN or infinite"),
+        (np.r_[-1.0, np.ones(59)], "the weights are negative in row 0"),
+        (np.r_[np.nan, np.inf, np.ones(58)], "are NaN in row 0, infinite in row 1"),
         (np.zeros(60), "the weights are all 0"),
         (["a"] * 60, "the weights aren't numbers"),
         ("arm", "the weights 'arm' aren't numbers"),
@@ -186,3 +186,15 @@ def test_designs_that_cannot_be_used(posterior: Posterior, frame: pd.DataFrame) 
 def test_words() -> None:
     assert str(INDEPENDENCE) == "independence"
     assert str(WorkingStructure("exchangeable", 0.42157)) == "exchangeable, α = 0.422"
+
+
+def test_weights_with_an_index_must_have_that_of_the_design(
+    make_fit: Callable[..., xr.DataTree], frame: pd.DataFrame
+) -> None:
+    posterior = Posterior.from_fit(make_fit("y ~ x + (1 | g)", frame))
+    turned, plain = frame[::-1], WorkingStructure()
+    with pytest.raises(DataError, match="index isn't that of the rows"):
+        ProjectionDesign.build(posterior, turned, frame["w"], plain)
+    named = ProjectionDesign.build(posterior, turned, "w", plain)
+    given = ProjectionDesign.build(posterior, turned, turned["w"], plain)
+    np.testing.assert_array_equal(named.weights, given.weights)

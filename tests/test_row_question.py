@@ -16,7 +16,7 @@ from popavg.errors import EstimandError
 from popavg.posterior_tools import draw_block
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.evaluation import evaluate
-from popavg.posterior_tools.row_question import JoinedQuestion, RowQuestion, ask_rows
+from popavg.posterior_tools.row_question import RowQuestion, ask_rows
 from popavg.posterior_tools.targets import SCALES, TARGETS, Scale, Target, TargetMean
 
 MakeFit = Callable[..., xr.DataTree]
@@ -50,7 +50,7 @@ def together(*arms: np.ndarray) -> np.ndarray:
     return np.sum([k * arm for k, arm in enumerate(arms, 1)], axis=0)
 
 
-def answers(posterior: Posterior, question: RowQuestion | JoinedQuestion) -> np.ndarray:
+def answers(posterior: Posterior, question: RowQuestion) -> np.ndarray:
     return evaluate(posterior, question, seed=4).to_numpy().reshape(posterior.n_draws, -1)
 
 
@@ -120,7 +120,7 @@ def test_complements_are_accurate_where_means_round_to_1(
     found = answers(posterior, question)
     expected = 0.5 * (np.exp(-45.0) + np.exp(-46.0))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert [len(parts) for parts in seen] == [4]
+    assert {len(parts) for parts in seen} == {4}
     np.testing.assert_allclose(seen[0][0], 1.0, rtol=1e-15)
     assert question.cells == 4  # two distinct rows, mean and complement
 
@@ -147,7 +147,7 @@ def test_relative_slopes_of_means_that_are_not_positive(
     tangent = posterior.design.derivative(posterior.design.frame, "visit")
     mean = TargetMean.build(posterior, "typical")
     question = ask_rows(mean, [posterior.design.matrices], tangent=tangent, relative=True)
-    with pytest.raises(EstimandError, match="isn't above 0 in 12 of 12 draws, at 1 of 5 distinct"):
+    with pytest.raises(EstimandError, match="isn't above 0 in some draws, at 1 of 5 distinct"):
         question(posterior.block())
 
 
@@ -165,22 +165,6 @@ def test_a_combination_may_answer_several_times_about_each_cell(posterior: Poste
     np.testing.assert_allclose(found[:, 3:], low, rtol=1e-13)
 
 
-def test_joined_questions_stand_side_by_side(posterior: Posterior) -> None:
-    designs = versions(posterior)
-    mean = TargetMean.build(posterior, "new")
-    matrix = averaging(designs[0].n_rows)
-    parts = (
-        ask_rows(mean, designs, combine=subtract),
-        ask_rows(mean, designs[:1], averaging=matrix),
-    )
-    joined = JoinedQuestion(parts)
-    assert joined.n_estimands == 63
-    assert joined.cells == 63
-    assert joined.needs == ("new",)
-    separate = [answers(posterior, part) for part in parts]
-    np.testing.assert_array_equal(answers(posterior, joined), np.hstack(separate))
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_blocks_and_pickling_change_nothing(
     posterior: Posterior, target: Target, monkeypatch: pytest.MonkeyPatch
@@ -188,7 +172,7 @@ def test_blocks_and_pickling_change_nothing(
     designs = versions(posterior)
     mean = TargetMean.build(posterior, target)
     matrix = averaging(designs[0].n_rows)
-    question = JoinedQuestion((ask_rows(mean, designs, averaging=matrix, combine=subtract),))
+    question = ask_rows(mean, designs, averaging=matrix, combine=subtract)
     whole = answers(posterior, question)
     again = answers(posterior, pickle.loads(pickle.dumps(question)))
     np.testing.assert_array_equal(again, whole)

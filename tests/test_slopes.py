@@ -348,14 +348,14 @@ def test_the_question_can_be_sent_to_another_process(fit: xr.DataTree) -> None:
     sent = pickle.loads(pickle.dumps(asked))
     block = pickle.loads(pickle.dumps(posterior.block()))
     expected = values(pa.slopes(fit, "x", slope="eydx"))
-    np.testing.assert_array_equal(sent(block), expected)
+    np.testing.assert_allclose(sent(block), expected, rtol=1e-12)
 
 
 def test_slopes_can_be_contrasted(fit: xr.DataTree) -> None:
     each = values(pa.avg_slopes(fit, "x", by="arm"))
     found = pa.avg_slopes(fit, "x", by="arm", hypothesis="pairwise")
     np.testing.assert_allclose(values(found)[:, 0], each[:, 1] - each[:, 0], rtol=1e-12)
-    assert found.labels["hypothesis"].to_list() == ["arm placebo − arm active"]
+    assert found.labels["hypothesis"].to_list() == ["arm placebo - arm active"]
 
 
 def test_lazy_draws_stay_lazy(fit: xr.DataTree) -> None:
@@ -461,9 +461,13 @@ def _hold(answers: dict[str, pa.Estimates], found: dict[str, Any], by: str) -> N
         ({"newdata": "everything"}, SpecificationError, "newdata='everything'"),
         ({"weights": [1.0, 2.0]}, DataError, r"the weights have the shape \(2,\)"),
         ({"weights": np.zeros(60)}, DataError, "the weights are all 0"),
-        ({"weights": -np.ones(60)}, DataError, "60 of the weights are negative, NaN or infinite"),
+        (
+            {"weights": -np.ones(60)},
+            DataError,
+            "weights are negative in 60 rows, first in row 0",
+        ),
         ({"over": {"x": 1.0}, "by": "x"}, SpecificationError, "'x' is in 'over' and in 'by'"),
-        ({"slope": "eydx", "scale": "link"}, EstimandError, "isn't above 0 in .* of 12 draws"),
+        ({"slope": "eydx", "scale": "link"}, EstimandError, "isn't above 0 in some draws"),
         ({"hypothesis": "pairwise", "variables": "x"}, SpecificationError, "at least two"),
     ],
 )
@@ -481,7 +485,7 @@ def test_bad_rows(fit: xr.DataTree, positive: pd.DataFrame) -> None:
         pa.slopes(fit, "x", newdata=positive.drop(columns="z"))
     with pytest.raises(DataError, match=r"'log\(z\)' is infinite or undefined in 1 row"):
         pa.slopes(fit, "x", newdata=positive.head(2).assign(z=[0.0, 1.0]))
-    for name in ("variable", "slope", "target"):
+    for name in ("variable", "slope", "target", "hypothesis"):
         with pytest.raises(DataError, match=f"the rows have the column '{name}'.*Rename it"):
             pa.slopes(fit, "x", newdata=positive.assign(**{name: 1}))
     with pytest.raises(SpecificationError, match="weights for rows that aren't averaged"):
@@ -539,7 +543,7 @@ def test_models_that_have_no_such_slope(make_fit: MakeFit, positive: pd.DataFram
 
 def test_relative_slopes_need_a_positive_mean(make_fit: MakeFit, positive: pd.DataFrame) -> None:
     fit = make_fit("value ~ x + (1 | g)", positive, "identity", beta=[-1.0, 0.1], spread=0.01)
-    with pytest.raises(EstimandError, match="divide by the mean, which isn't above 0 in 12 of 12"):
+    with pytest.raises(EstimandError, match="divide by the mean, which isn't above 0 in some"):
         pa.avg_slopes(fit, "x", slope="eyex")
     assert np.isfinite(values(pa.avg_slopes(fit, "x", slope="dyex"))).all()
 

@@ -59,8 +59,12 @@ def test_a_column_called_cluster_that_is_the_clusters(
         ("arm", "the weights 'arm' aren't numbers"),
         ([1.0, 2.0], r"the shape \(2,\). Allowed: one for each of 60 rows"),
         (1.0, r"the shape \(\)"),
-        (np.r_[-1.0, np.ones(59)], "1 of the weights are negative, NaN or infinite"),
-        (np.r_[np.nan, np.inf, np.ones(58)], "2 of the weights are negative"),
+        (np.r_[-1.0, np.ones(59)], r"the weights are negative in row 0 \(counted.*count to 0"),
+        (
+            np.r_[1.0, -1.0, np.nan, -np.inf, np.inf, np.nan, np.ones(54)],
+            "negative in 2 rows, first in row 1, NaN in 2 rows, first in row 2, infinite in row 4",
+        ),
+        (pd.Series([None, *[1.0] * 59], dtype="Float64"), "the weights are NaN in row 0"),
         (np.zeros(60), "the weights are all 0"),
         (object(), "aren't numbers"),
     ],
@@ -74,10 +78,46 @@ def test_impossible_weights(
 
 def test_missing_weights_in_a_column(posterior: Posterior, frame: pd.DataFrame) -> None:
     column = frame["w"].where(frame["w"] > 1.0)
-    with pytest.raises(DataError, match="of the weights 'w' are negative, NaN"):
+    n, first = column.isna().sum(), int(np.argmax(column.isna()))
+    with pytest.raises(DataError, match=f"weights 'w' are NaN in {n} rows, first in row {first} "):
         row_weights(posterior, frame.assign(w=column), "w")
+
+
+def test_each_cluster_counts_once_in_every_cell(posterior: Posterior, frame: pd.DataFrame) -> None:
+    """A loop over the rows; cells that cut through clusters."""
+    rows = frame.iloc[[0, 1, 2, 6, 20, 21, 59]]
+    cells = np.array([0, 0, 1, 1, 0, 1, 1])
+    weights = row_weights(posterior, rows, "cluster", cells=cells)
+    herds = rows["h"].to_list()
+    for i in range(len(rows)):
+        same = [k for k in range(len(rows)) if herds[k] == herds[i] and cells[k] == cells[i]]
+        assert weights[i] == pytest.approx(1 / len(same))
+    assert weights.sum() == pytest.approx(5.0)  # herds in cells: 2 and 3
+
+
+def test_a_series_has_the_index_of_the_rows(posterior: Posterior, frame: pd.DataFrame) -> None:
+    turned = frame[::-1]
+    np.testing.assert_array_equal(row_weights(posterior, turned, turned["w"]), turned["w"])
+    numbered = turned.reset_index(drop=True)
+    found = row_weights(posterior, numbered, turned["w"], index=turned.index)
+    np.testing.assert_array_equal(found, turned["w"])
+    for index in (None, turned.index):
+        with pytest.raises(DataError, match=r"Series whose index isn't.*list.*weights\.to_numpy"):
+            row_weights(posterior, turned, frame["w"], index=index)
+    np.testing.assert_array_equal(row_weights(posterior, turned, list(frame["w"])), frame["w"])
 
 
 def test_rows_without_clusters(posterior: Posterior, frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match=r"clusters 'h' aren't in the rows.*give the weights"):
         row_weights(posterior, frame.drop(columns="h"), "cluster")
+
+
+def test_crossed_factors_have_no_clusters_of_their_own(
+    make_fit: Callable[..., xr.DataTree], frame: pd.DataFrame
+) -> None:
+    posterior = Posterior.from_fit(make_fit("y ~ x + (1 | g) + (1 | r)", frame))
+    with pytest.raises(SpecificationError, match=r"factors 'g', 'r'.*data\.groupby\('g'\)"):
+        row_weights(posterior, posterior.design.frame, "cluster")
+    found = row_weights(posterior, posterior.design.frame, "cluster", groups="r")
+    sizes = posterior.design.frame.groupby("r")["r"].transform("size")
+    np.testing.assert_allclose(found, 1.0 / sizes)
