@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -12,9 +14,12 @@ from popavg.errors import DataError
 from popavg.specification import GroupSpecification, Specification
 
 __all__ = [
+    "Place",
     "check_correlations",
+    "check_dims",
     "check_finite_draws",
     "check_posterior",
+    "check_values",
     "covariance_root",
     "flat_draws",
     "in_order",
@@ -25,21 +30,59 @@ Floats = NDArray[np.float64]
 _NAMES = "give the draws the names that popavg uses: beta, sd_<group>, corr_<group>, u_<group>"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run of flat draws stands among the chains.
+
+    Attributes
+    ----------
+    draws : int
+        Draws of a chain in the run.
+    chain, draw : int
+        Where the run begins.
+    whole : bool
+        Whether these are all draws of the posterior.
+    """
+
+    draws: int
+    chain: int = 0
+    draw: int = 0
+    whole: bool = True
+
+    def name(self, flat: int) -> str:
+        """The chain and draw of a position in the run, counted from 0."""
+        chain, draw = divmod(flat, self.draws)
+        return f"chain {self.chain + chain}, draw {self.draw + draw}"
+
+    @property
+    def scope(self) -> str:
+        """What the run is, where it isn't all."""
+        if self.whole:
+            return ""
+        return f" in the block that begins at chain {self.chain}, draw {self.draw},"
+
+
 def check_posterior(data: xr.Dataset, specification: Specification) -> None:
     """Everything that the specification asks for is there and finite.
+
+    The clusters' own effects, which may be large, are checked where they are used.
 
     Raises
     ------
     DataError
-        A parameter is missing, lacks chains and draws, or has draws that are NaN or infinite.
+        A parameter is missing, lacks chains and draws, or has draws that are NaN or infinite, or
+        a residual standard deviation that isn't above 0.
     """
     needed = ["beta", *(name for group in specification.groups for name in _needed(group))]
     absent = [name for name in needed if name not in data]
     if absent:
         raise DataError(f"the posterior has no {listing(absent)}", listing(data.data_vars), _NAMES)
-    optional = [f"{kind}_{name}" for name in specification.group_names for kind in ("corr", "u")]
+    names = specification.group_names
+    optional = ["sigma", *(f"corr_{name}" for name in names), *(f"u_{name}" for name in names)]
     for name in dict.fromkeys([*needed, *(name for name in optional if name in data)]):
-        _check_draws(data[name])
+        check_dims(data[name])
+        if data[name].chunks is None and not name.startswith("u_"):
+            check_values(data[name])
 
 
 def in_order(array: xr.DataArray, dim: str, labels: tuple[str, ...]) -> xr.DataArray:
@@ -65,35 +108,51 @@ def in_order(array: xr.DataArray, dim: str, labels: tuple[str, ...]) -> xr.DataA
 
 
 def flat_draws(array: xr.DataArray) -> Floats:
-    """Draws of all chains on the first axis, in C order of (chain, draw)."""
-    ordered = array.transpose("chain", "draw", ...).to_numpy().astype(np.float64)
+    """Draws of all chains on the first axis, in C order; a view where it can be."""
+    ordered = array.transpose("chain", "draw", ...).to_numpy().astype(np.float64, copy=False)
     return ordered.reshape(-1, *ordered.shape[2:])
 
 
-def check_finite_draws(name: object, values: Floats, *, minimum: float | None = None) -> None:
-    """Draws, on the first axis, are finite and not below a minimum.
+def check_values(array: xr.DataArray) -> Floats:
+    """Flat draws, checked by what their name says they are.
 
     Raises
     ------
     DataError
-        Some aren't; the message says how many and which is the first.
+        Some are NaN, infinite, negative (standard deviations) or not above 0 (``sigma``).
+    """
+    flat = flat_draws(array)
+    check_finite_draws(array.name, flat, place=Place(array.sizes["draw"]))
+    return flat
+
+
+def check_finite_draws(name: object, values: Floats, *, place: Place) -> None:
+    """Draws, on the first axis, are finite; standard deviations not negative, sigma above 0.
+
+    Raises
+    ------
+    DataError
+        Some aren't; the message says how many and where the first is.
     """
     flat = values.reshape(len(values), -1)
     finite = np.isfinite(flat).all(axis=1)
     if not finite.all():
         raise DataError(
-            f"{(~finite).sum()} of {len(flat)} draws of {str(name)!r} are NaN or infinite, "
-            f"first draw {int(np.argmin(finite))}",
+            f"{(~finite).sum()} of {len(flat)} draws of {str(name)!r}{place.scope} are NaN or "
+            f"infinite, first {place.name(int(np.argmin(finite)))}",
             "finite draws",
             "remove unfinished draws before summarising",
         )
-    low = np.zeros(len(flat), dtype=bool) if minimum is None else (flat < minimum).any(axis=1)
-    if low.any():
-        raise DataError(
-            f"{low.sum()} of {len(flat)} draws of {str(name)!r} are negative",
-            "standard deviations from 0",
-            "check whether these are logarithms or variances",
-        )
+    if str(name) == "sigma" or str(name).startswith("sd_"):
+        low = (flat <= 0.0 if str(name) == "sigma" else flat < 0.0).any(axis=1)
+        if low.any():
+            what = "not above 0" if str(name) == "sigma" else "negative"
+            raise DataError(
+                f"{low.sum()} of {len(flat)} draws of {str(name)!r}{place.scope} are {what}, "
+                f"first {place.name(int(np.argmax(low)))}",
+                f"standard deviations {'above' if str(name) == 'sigma' else 'from'} 0",
+                "check whether these are logarithms or variances",
+            )
 
 
 def covariance_root(
@@ -101,6 +160,7 @@ def covariance_root(
     correlation: Floats | None,
     *,
     name: str,
+    place: Place,
     stored_as: np.dtype | None = None,
 ) -> Floats:
     """Roots R of covariance matrices, Σ = RR', shape (draws, effects, effects).
@@ -120,13 +180,15 @@ def covariance_root(
         return sd[:, :, None] * np.eye(sd.shape[1])
     dtype = correlation.dtype if stored_as is None else stored_as
     correlation = correlation.astype(np.float64)
-    check_correlations(name, dtype, correlation)
+    check_correlations(name, dtype, correlation, place=place)
     eigenvalues, vectors = np.linalg.eigh(correlation)
     scale = np.sqrt(np.where(eigenvalues > 0.0, eigenvalues, 0.0))
     return sd[:, :, None] * vectors * scale[:, None, :]
 
 
-def check_correlations(name: str, stored_as: np.dtype, correlation: Floats) -> None:
+def check_correlations(
+    name: str, stored_as: np.dtype, correlation: Floats, *, place: Place | None = None
+) -> None:
     """Matrices are symmetric, with unit diagonal, positive semi-definite to stored precision.
 
     Raises
@@ -140,10 +202,12 @@ def check_correlations(name: str, stored_as: np.dtype, correlation: Floats) -> N
     unit = np.abs(np.einsum("sqq->sq", correlation) - 1.0).max(axis=-1) <= rounding
     symmetric = np.abs(correlation - correlation.mT).max(axis=(1, 2)) <= rounding
     definite = np.linalg.eigvalsh(correlation)[:, 0] >= -rounding
-    bad = int((~(unit & symmetric & definite)).sum())
-    if bad:
+    good = unit & symmetric & definite
+    if not good.all():
+        place = place or Place(len(correlation))
         raise DataError(
-            f"{bad} of {len(correlation)} draws of {name!r} aren't correlation matrices",
+            f"{(~good).sum()} of {len(correlation)} draws of {name!r}{place.scope} aren't "
+            f"correlation matrices, first {place.name(int(np.argmin(good)))}",
             "symmetric, positive semi-definite, with ones on the diagonal",
             "check how these draws were put together",
         )
@@ -154,13 +218,17 @@ def _needed(group: GroupSpecification) -> list[str]:
     return [f"sd_{group.name}", *([f"corr_{group.name}"] if correlated else [])]
 
 
-def _check_draws(array: xr.DataArray) -> None:
-    """Dims, and values unless they are lazy: those are checked where they are read."""
+def check_dims(array: xr.DataArray) -> None:
+    """The array has chains and draws, and at least one of them.
+
+    Raises
+    ------
+    DataError
+        It hasn't.
+    """
     if not {"chain", "draw"} <= set(array.dims) or not array.size:
         raise DataError(
             f"{str(array.name)!r} has the dims {listing(array.dims)} "
             f"of sizes {tuple(array.sizes.values())}",
             "chain, draw and its own, with at least one draw",
         )
-    if array.chunks is None:
-        check_finite_draws(array.name, flat_draws(array))

@@ -75,20 +75,22 @@ class DrawBlock:
         taken = ({name: values[rows] for name, values in part.items()} for part in parts)
         return DrawBlock(self.link, self.beta[rows], *taken)
 
-    def pieces(self, cells: int) -> Iterator[DrawBlock]:
+    def pieces(self, cells: int, *, at_least: int = 1) -> Iterator[DrawBlock]:
         """Parts, small enough that draws × ``cells`` stays below :data:`BLOCK`.
 
         Parameters
         ----------
         cells : int
             Numbers that one draw needs: the rows of the design.
+        at_least : int
+            How many parts there should be, draws permitting.
 
         Yields
         ------
         DrawBlock
             In order; one draw at least.
         """
-        size = max(1, BLOCK // max(cells, 1))
+        size = max(1, min(BLOCK // max(cells, 1), -(-self.n_draws // at_least)))
         for start in range(0, self.n_draws, size):
             yield self.take(slice(start, start + size))
 

@@ -18,8 +18,10 @@ from popavg.families import Family
 from popavg.formula import Formula
 from popavg.links import Link, get_link
 from popavg.posterior_tools._draw_checks import (
+    Place,
     check_finite_draws,
     check_posterior,
+    check_values,
     covariance_root,
     flat_draws,
     in_order,
@@ -106,11 +108,6 @@ class Posterior:
         """Draws over all chains."""
         return self.data.sizes["chain"] * self.data.sizes["draw"]
 
-    @property
-    def is_lazy(self) -> bool:
-        """Whether the draws are on dask and are read block by block."""
-        return any(array.chunks is not None for array in self.data.data_vars.values())
-
     @cached_property
     def beta(self) -> Floats:
         """Conditional coefficients, shape (draws, terms), in the design's order."""
@@ -124,10 +121,7 @@ class Posterior:
         DataError
             Some are negative.
         """
-        array = self.arrays()[f"sd_{group}"]
-        sd = flat_draws(array)
-        check_finite_draws(array.name, sd, minimum=0.0)
-        return sd
+        return check_values(self.arrays()[f"sd_{group}"])
 
     def covariance_root(self, group: str) -> Floats:
         """Roots R of a factor's covariance matrices, Σ = RR', shape (draws, effects, effects).
@@ -144,6 +138,7 @@ class Posterior:
             self.standard_deviations(group),
             None if correlation is None else flat_draws(correlation),
             name=f"corr_{group}",
+            place=Place(self.data.sizes["draw"]),
             stored_as=None if correlation is None else correlation.dtype,
         )
 
@@ -165,8 +160,10 @@ class Posterior:
         ------
         EstimandError
             The fit has none.
+        DataError
+            Some are NaN or infinite.
         """
-        return flat_draws(self._effect_draws(group))
+        return check_values(self._effect_draws(group))
 
     def arrays(self, needs: Sequence[Need] = ()) -> dict[str, xr.DataArray]:
         """The draws by name, dims (chain, draw, …), labels in the design's order; lazy if they are.
@@ -255,7 +252,8 @@ class Posterior:
             raise EstimandError(
                 f"the fit has no draws 'u_{group}' of the clusters' own effects",
                 "the targets 'population', 'typical' and 'new'",
-                "fit with the latent model to get them",
+                "draw them with pa.add_cluster_effects(fit), or for several grouping factors fit the "
+                "latent model; of draws made elsewhere name them (u_<group>, or brms' r_<group>)",
             )
         position = self.specification.group_names.index(group)
         levels = self.design.matrices.groups[position].levels
@@ -266,31 +264,39 @@ class Posterior:
 
 
 def assemble(
-    link: Link, groups: Sequence[str], arrays: Mapping[str, Floats], noise: Mapping[str, Floats]
+    model: tuple[Link, Sequence[str]],
+    arrays: Mapping[str, Floats],
+    noise: Mapping[str, Floats],
+    *,
+    place: Place,
 ) -> DrawBlock:
     """A block from the plain arrays of some draws, checked.
 
     Parameters
     ----------
-    link : Link
-        The model's link.
-    groups : sequence of str
-        Grouping factors.
+    model : tuple of Link and sequence of str
+        The link and the grouping factors.
     arrays : mapping of str to numpy.ndarray, shape (draws, …)
         By the names of :meth:`Posterior.arrays`.
     noise : mapping of str to numpy.ndarray, shape (draws, effects)
         Of a new cluster; may be empty.
+    place : Place
+        Where these draws stand among the chains.
 
     Raises
     ------
     DataError
         Draws that are NaN, infinite or impossible.
     """
+    link, groups = model
     for name, values in arrays.items():
-        check_finite_draws(name, values, minimum=0.0 if name.startswith("sd_") else None)
+        check_finite_draws(name, values, place=place)
     roots = {
         name: covariance_root(
-            arrays[f"sd_{name}"].astype(np.float64), arrays.get(f"corr_{name}"), name=f"corr_{name}"
+            arrays[f"sd_{name}"].astype(np.float64),
+            arrays.get(f"corr_{name}"),
+            name=f"corr_{name}",
+            place=place,
         )
         for name in groups
     }

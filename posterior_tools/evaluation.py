@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
-from math import ceil
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +12,17 @@ from numpy.typing import NDArray
 
 from popavg.errors import DataError
 from popavg.links import Link
-from popavg.posterior_tools.draw_block import BLOCK, DrawBlock
+from popavg.posterior_tools._draw_checks import Place
+from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.draws import Need, Posterior, assemble
 from popavg.posterior_tools.progress import track
 
 __all__ = ["Question", "evaluate"]
 
 Floats = NDArray[np.float64]
+
+#: Into how many pieces draws are divided at least, so that a bar can move.
+PIECES = 32
 
 
 class Question(Protocol):
@@ -97,8 +100,9 @@ def evaluate(
     block it is in; only matrix products may sum in another order, which changes the last digits
     (relative 1e-13).
     """
-    if posterior.is_lazy:
-        values = _lazily(posterior, question, seed, finite=finite)
+    arrays = posterior.arrays(question.needs)
+    if any(array.chunks is not None for array in arrays.values()):
+        values = _lazily(posterior, question, arrays, seed=seed, finite=finite)
     else:
         values = _in_memory(posterior, question, seed, progress=progress, finite=finite)
     coords: dict[str, Any] = {
@@ -119,32 +123,31 @@ def _in_memory(
 ) -> Floats:
     block = posterior.block(needs=question.needs, seed=seed)
     answers = np.empty((posterior.n_draws, question.n_estimands))
-    size = max(1, BLOCK // max(question.cells, 1))
-    pieces = track(
-        block.pieces(question.cells), ceil(block.n_draws / size), "draws", progress=progress
-    )
-    _fill(answers, pieces, question, finite=finite)
+    pieces = list(block.pieces(question.cells, at_least=PIECES))
+    shown = track(pieces, len(pieces), "draws", progress=progress)
     sizes = posterior.data.sizes
+    _fill(answers, shown, question, place=Place(sizes["draw"]) if finite else None)
     return answers.reshape(sizes["chain"], sizes["draw"], -1)
 
 
 def _fill(
-    answers: Floats, pieces: Iterable[DrawBlock], question: Question, *, finite: bool
+    answers: Floats, pieces: Iterable[DrawBlock], question: Question, *, place: Place | None
 ) -> None:
+    """Ask piece after piece; answers that aren't finite are refused where a place is given."""
     start = 0
     for piece in pieces:
         answer = question(piece)
-        if finite and not np.isfinite(answer).all():
-            raise _not_finite(answer, start)
+        if place is not None and not np.isfinite(answer).all():
+            raise _not_finite(answer, start, place)
         answers[start : start + len(answer)] = answer
         start += len(answer)
 
 
-def _not_finite(answer: Floats, start: int) -> DataError:
+def _not_finite(answer: Floats, start: int, place: Place) -> DataError:
     bad = (~np.isfinite(answer)).any(axis=1)
     return DataError(
-        f"{bad.sum()} of {len(answer)} draws have no finite answer, first draw "
-        f"{start + int(np.argmax(bad))}",
+        f"{bad.sum()} of {len(answer)} draws looked at together have no finite answer, first "
+        f"{place.name(start + int(np.argmax(bad)))}",
         "draws whose means, contrasts and predictors stay within the floating-point numbers",
         "look at these draws for predictors that are far too large, and at the rows for means of "
         "0 or 1 where the link scale or a ratio is asked for",
@@ -152,29 +155,34 @@ def _not_finite(answer: Floats, start: int) -> DataError:
 
 
 def _lazily(
-    posterior: Posterior, question: Question, seed: int | np.random.Generator, *, finite: bool
+    posterior: Posterior,
+    question: Question,
+    arrays: Mapping[str, xr.DataArray],
+    *,
+    seed: int | np.random.Generator,
+    finite: bool,
 ) -> Any:
     import dask
     import dask.array
 
-    arrays = posterior.arrays(question.needs)
     chains, draws = _chunks(arrays)
     noise = posterior.noise(seed) if "new" in question.needs else {}
     sizes = posterior.data.sizes
     shaped = {name: z.reshape(sizes["chain"], sizes["draw"], -1) for name, z in noise.items()}
     ask = dask.delayed(_ask, pure=True)
-    known = dask.delayed((posterior.link, posterior.specification.group_names, question, finite))
-    rows = []
+    model = posterior.link, posterior.specification.group_names
+    known = dask.delayed((model, question, finite))
+    blocks = []
     for first, last in pairwise(chains):
-        row = []
         for begin, end in pairwise(draws):
             part = {name: array[first:last, begin:end].data for name, array in arrays.items()}
             own = {name: z[first:last, begin:end] for name, z in shaped.items()}
-            answer = ask(known, part, own)
+            answer = ask(known, part, own, Place(end - begin, first, begin, whole=False))
             shape = (last - first, end - begin, question.n_estimands)
-            row.append(dask.array.from_delayed(answer, shape, np.float64))
-        rows.append(row)
-    return dask.array.block([[[cell] for cell in row] for row in rows])
+            blocks.append(dask.array.from_delayed(answer, shape, np.float64))
+    width = len(draws) - 1
+    rows = [blocks[start : start + width] for start in range(0, len(blocks), width)]
+    return dask.array.block([[[block] for block in row] for row in rows])
 
 
 def _chunks(arrays: Mapping[str, xr.DataArray]) -> tuple[list[int], list[int]]:
@@ -186,15 +194,17 @@ def _chunks(arrays: Mapping[str, xr.DataArray]) -> tuple[list[int], list[int]]:
 
 
 def _ask(
-    known: tuple[Link, tuple[str, ...], Question, bool],
+    known: tuple[tuple[Link, tuple[str, ...]], Question, bool],
     arrays: Mapping[str, NDArray[Any]],
     noise: Mapping[str, Floats],
+    place: Place,
 ) -> Floats:
     """One block's answers, shape (chains, draws, estimands)."""
-    link, groups, question, finite = known
+    model, question, finite = known
     shape = next(iter(arrays.values())).shape[:2]
     flat = {name: np.asarray(a).reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
-    block = assemble(link, groups, flat, {n: z.reshape(-1, z.shape[-1]) for n, z in noise.items()})
+    own = {name: z.reshape(-1, z.shape[-1]) for name, z in noise.items()}
+    block = assemble(model, flat, own, place=place)
     answers = np.empty((block.n_draws, question.n_estimands))
-    _fill(answers, block.pieces(question.cells), question, finite=finite)
+    _fill(answers, block.pieces(question.cells), question, place=place if finite else None)
     return answers.reshape(*shape, -1)

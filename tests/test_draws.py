@@ -164,7 +164,7 @@ def test_a_fit_without_draws(sloped: xr.DataTree) -> None:
         Posterior.from_fit(part)
 
 
-@pytest.mark.parametrize("name", ["beta", "sd_g", "corr_g", "u_g"])
+@pytest.mark.parametrize("name", ["beta", "sd_g", "corr_g"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_draws_that_are_not_finite_are_counted(
     sloped: xr.DataTree, name: str, value: float
@@ -172,8 +172,36 @@ def test_draws_that_are_not_finite_are_counted(
     array = sloped["posterior"][name].copy(deep=True)
     array[0, 3] = value
     array[1, 2] = value
-    with pytest.raises(DataError, match=rf"2 of 12 draws of '{name}' are NaN or infinite"):
+    words = rf"2 of 12 draws of '{name}' are NaN or infinite, first chain 0, draw 3"
+    with pytest.raises(DataError, match=words):
         Posterior.from_fit(change(sloped, **{name: array}))
+
+
+def test_effects_are_checked_where_they_are_used(sloped: xr.DataTree) -> None:
+    u = sloped["posterior"]["u_g"].copy(deep=True)
+    u[1, 2] = np.nan
+    posterior = Posterior.from_fit(change(sloped, u_g=u))
+    assert posterior.block().n_draws == 12
+    with pytest.raises(DataError, match=r"1 of 12 draws of 'u_g' are NaN.*first chain 1, draw 2"):
+        posterior.effects("g")
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, -1.0])
+def test_the_residual_standard_deviation_is_above_zero(
+    make_fit: MakeFit, frame: pd.DataFrame, value: float
+) -> None:
+    fit = make_fit("value ~ x + (1 | g)", frame, "identity")
+    sigma = xr.DataArray(np.ones((2, 6)), dims=("chain", "draw"))
+    assert Posterior.from_fit(change(fit, sigma=sigma)).n_draws == 12
+    sigma[1, 5] = value
+    with pytest.raises(DataError, match=r"1 of 12 draws of 'sigma' are .*first chain 1, draw 5"):
+        Posterior.from_fit(change(fit, sigma=sigma))
+
+
+def test_reading_does_not_copy_the_effects(sloped: xr.DataTree) -> None:
+    posterior = Posterior.from_fit(sloped)
+    stored = sloped["posterior"]["u_g"].transpose("chain", "draw", ...).to_numpy()
+    assert np.shares_memory(posterior.effects("g"), stored)
 
 
 @pytest.mark.parametrize("name", ["beta", "sd_g", "corr_g"])
@@ -200,9 +228,8 @@ def test_labels_that_do_not_fit(sloped: xr.DataTree) -> None:
 def test_negative_standard_deviations(sloped: xr.DataTree) -> None:
     sd = sloped["posterior"]["sd_g"].copy(deep=True)
     sd[0, :2, 1] = -0.5
-    posterior = Posterior.from_fit(change(sloped, sd_g=sd))
-    with pytest.raises(DataError, match="2 of 12 draws of 'sd_g' are negative"):
-        posterior.block()
+    with pytest.raises(DataError, match=r"2 of 12 draws of 'sd_g' are negative, first chain 0"):
+        Posterior.from_fit(change(sloped, sd_g=sd))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +254,7 @@ def test_correlations_stored_in_single_precision_are_accepted() -> None:
 
 def test_effects_that_are_not_there(make_fit: MakeFit, frame: pd.DataFrame) -> None:
     posterior = Posterior.from_fit(make_fit("y ~ x + (1 | g)", frame))
-    with pytest.raises(EstimandError, match=r"no draws 'u_g'.*latent model"):
+    with pytest.raises(EstimandError, match=r"no draws 'u_g'.*pa\.add_cluster_effects\(fit\)"):
         posterior.effects("g")
 
 

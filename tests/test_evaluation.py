@@ -33,7 +33,7 @@ class First:
     needs: tuple[Need, ...] = ()
 
     def __call__(self, block: DrawBlock) -> np.ndarray:
-        return self.change(block.beta[:, :1])
+        return np.asarray(self.change(block.beta[:, :1]))
 
 
 @pytest.fixture
@@ -103,7 +103,11 @@ def test_lazy_draws_are_checked_where_they_are_read(fit: xr.DataTree) -> None:
     with pytest.raises(DataError, match="1 of 120 draws of 'sd_g' are NaN or infinite"):
         Posterior.from_fit(broken)
     lazy = answers(chunked(broken, chain=1, draw=20), "population")
-    with pytest.raises(DataError, match=r"1 of 20 draws of 'sd_g' are NaN.*first draw 7"):
+    words = (
+        r"1 of 20 draws of 'sd_g' in the block that begins at chain 1, draw 0, are NaN or "
+        r"infinite, first chain 1, draw 7"
+    )
+    with pytest.raises(DataError, match=words):
         lazy.compute()
 
 
@@ -119,11 +123,33 @@ def test_impossible_lazy_draws(fit: xr.DataTree, name: str) -> None:
 
 
 def test_answers_that_are_not_finite_are_refused_and_counted(fit: xr.DataTree) -> None:
-    question = First(lambda beta: np.where(np.arange(120)[:, None] >= 117, np.inf, beta))
-    with pytest.raises(DataError, match="3 of 120 draws have no finite answer, first draw 117"):
+    last = fit["posterior"]["beta"].to_numpy()[2, 37:, 0]
+    question = First(lambda beta: np.where(np.isin(beta, last), np.inf, beta))
+    with pytest.raises(DataError, match=r"no finite answer, first chain 2, draw 37\."):
         evaluate(Posterior.from_fit(fit), question)
     found = evaluate(Posterior.from_fit(fit), question, finite=False)
     assert int(np.isinf(found).sum()) == 3
+
+
+def test_effects_on_dask_that_nobody_asks_for_are_not_read(fit: xr.DataTree) -> None:
+    mixed = fit.copy()
+    data = fit["posterior"].to_dataset()
+    mixed["posterior"] = xr.DataTree(data.assign(u_g=data["u_g"].chunk(draw=10)))
+    found = answers(mixed, "population")
+    assert found.chunks is None
+    np.testing.assert_array_equal(found, answers(fit, "population"))
+    assert answers(mixed, "sampled").chunks is not None
+
+
+def test_draws_come_in_pieces_that_a_bar_can_count(fit: xr.DataTree) -> None:
+    sizes: list[int] = []
+
+    def note(beta: np.ndarray) -> np.ndarray:
+        sizes.append(len(beta))
+        return beta
+
+    evaluate(Posterior.from_fit(fit), First(note))
+    assert sizes == [4] * 30
 
 
 def test_an_interruption_comes_through(fit: xr.DataTree) -> None:

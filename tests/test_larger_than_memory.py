@@ -15,8 +15,8 @@ import popavg as pa
 MakeFit = Callable[..., xr.DataTree]
 
 CLUSTERS = 9_000
-DRAWS = 2_500  # a chain; the clusters' own effects alone are 4 × 2,500 × 9,000 numbers, 720 MB
-LIMIT = 480 * 2**20
+DRAWS = 3_000  # a chain; the clusters' own effects alone are 4 × 3,000 × 9,000 numbers, 864 MB
+LIMIT = 400 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def large(make_fit: MakeFit) -> xr.DataTree:
     u = 1.5 * da.random.default_rng(3).standard_normal(
         (4, DRAWS, CLUSTERS, 1), chunks=(1, 125, CLUSTERS, 1)
     )
-    assert u.nbytes > 1.4 * LIMIT
+    assert u.nbytes > 2 * LIMIT
     draws = small["posterior"].to_dataset().chunk(chain=1, draw=125)
     draws = draws.assign_coords(g=[str(i) for i in range(CLUSTERS)])
     small["posterior"] = xr.DataTree(draws.assign(u_g=(("chain", "draw", "g", "effect_g"), u)))
@@ -72,3 +72,31 @@ def test_two_workers_read_it_block_by_block(cluster: Any, large: xr.DataTree, ve
     frame = found.to_frame()
     assert np.isfinite(frame[["estimate", "lower", "upper", "ess_bulk"]]).all(axis=None)
     assert set(cluster.scheduler_info["workers"]) == workers  # none was killed and made anew
+
+
+EVERY: dict[str, Callable[[xr.DataTree], Any]] = {
+    "predictions": lambda fit: pa.predictions(fit, target="sampled"),
+    "avg_predictions": lambda fit: pa.avg_predictions(fit, by="arm", hypothesis="pairwise"),
+    "comparisons": lambda fit: pa.comparisons(fit, "arm", comparison="ratio"),
+    "avg_comparisons": lambda fit: pa.avg_comparisons(fit, comparison=lambda hi, lo: hi / lo),
+    "nnt": lambda fit: pa.avg_comparisons(fit, "arm", comparison="nnt"),
+    "slopes": lambda fit: pa.slopes(fit, "x", target="new", seed=2),
+    "avg_slopes": lambda fit: pa.avg_slopes(fit, "x", slope="eyex"),
+    "heterogeneity": lambda fit: pa.heterogeneity(fit, "arm").probability,
+    "coefficients": lambda fit: pa.population_coefficients(
+        fit, working_correlation="exchangeable", alpha="implied"
+    ),
+    "least squares": lambda fit: pa.population_coefficients(fit, "least_squares").attenuation,
+}
+
+
+@pytest.mark.parametrize("verb", EVERY)
+def test_every_verb_takes_draws_on_dask(make_fit: MakeFit, frame: pd.DataFrame, verb: str) -> None:
+    fit = make_fit("y ~ x + arm + (1 | g)", frame, u=True, shape=(2, 30))
+    lazy = fit.copy()
+    lazy["posterior"] = xr.DataTree(fit["posterior"].to_dataset().chunk(chain=1, draw=7))
+    found, expected = EVERY[verb](lazy), EVERY[verb](fit)
+    np.testing.assert_allclose(found.compute().draws, expected.draws, rtol=1e-12)
+    numbers = ["estimate", "lower", "upper"]
+    frames = found.to_frame(), expected.to_frame()
+    pd.testing.assert_frame_equal(*(f[[*expected.labels, *numbers]] for f in frames), rtol=1e-8)

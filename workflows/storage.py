@@ -81,8 +81,10 @@ def load(path: PathLike, *, lazy: bool = False) -> xr.DataTree:
         A netCDF file or a Zarr directory.
     lazy : bool
         Leave the draws on the disk, in the blocks of the Zarr directory: for posteriors that are
-        larger than memory. Every verb then reads them block by block and returns estimates on
-        dask, computed when they are looked at. Data and design are read at once.
+        larger than memory. Every verb then reads them block by block, on the scheduler or
+        ``distributed.Client`` in charge, and returns estimates on dask, computed when they are
+        looked at; :func:`popavg.population_coefficients` computes at once. Data and design are
+        read at once. For a progress bar use dask's own.
 
     Returns
     -------
