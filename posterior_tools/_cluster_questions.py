@@ -37,6 +37,9 @@ __all__ = [
 
 type Floats = NDArray[np.float64]
 
+#: Numbers of the tables that invert averages over other factors, for each draw and row.
+_TABLES = 3_000
+
 
 def shared_factors(groups: Sequence[GroupDesign], group: str | None) -> tuple[str, tuple[str, ...]]:
     """The factor whose clusters are spoken of, and the factors whose cluster its rows share.
@@ -156,7 +159,8 @@ class ClusterEffects:
     @property
     def cells(self) -> int:
         """Numbers that a draw needs."""
-        return 32 * self.n_estimands
+        tables = _TABLES * self.low.n_rows * bool(_others(self.low, self.shared))
+        return 32 * self.n_estimands + tables
 
     def __call__(self, block: DrawBlock) -> Floats:
         """Answers of some draws, row by row."""

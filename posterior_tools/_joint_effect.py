@@ -8,13 +8,15 @@ normal distribution function. It is taken over x with p_b = (1 - |c|) g^-1(x), p
 the trapezoid rule converges exponentially, at a rate set by the standard deviation r of t_a given
 t_b: with a step of 0.8 r its error is 1e-12 (cloglog 1e-5). Where that takes more than 4,097 nodes,
 t_a as good as follows from t_b: then five values of t_a given t_b (Gauss-Hermite), and for each the
-share of a piecewise linear curve of 4,097 nodes in t_b. Its error is 1e-6, up to 1e-3 where the
-threshold is as good as the largest or smallest effect.
+share of a piecewise linear curve of 4,097 nodes in t_b. Its error is 1e-6, but up to 1e-2 where the
+threshold is as good as the largest or smallest effect: there the curve is flat, a small t_a - t_b
+decides on the share of many clusters, and five values of it are too few (8e-3 is the worst seen).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -25,18 +27,22 @@ from scipy.optimize import elementwise
 from popavg.errors import ConvergenceError
 from popavg.links import Link
 from popavg.posterior_tools._inverse_average import inverse_average, log_slope
+from popavg.posterior_tools._inverse_table import InverseTable
 from popavg.posterior_tools.averages import population_average
 from popavg.posterior_tools.integral import marginal_logs
 
 __all__ = ["Conditioned", "joint_quantiles", "joint_share"]
 
 type Floats = NDArray[np.float64]
+type Inverse = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 #: Half of the range of t_b in standard deviations; where the ends of x are cut off.
 _RANGE, _TAIL = 8.5, 32.0
 _STEP = 0.8
 _FEWEST, _MOST = 129, 4097
 _HERMITE = np.polynomial.hermite_e.hermegauss(5)
+#: Differences of probabilities from here on are as good as 1.
+_LARGEST = 1.0 - 1e-12
 #: Numbers of one temporary array.
 _BLOCK = 1 << 18
 _TOLERANCES = {"xatol": 1e-15, "xrtol": 1e-9, "fatol": 1e-8, "frtol": 0.0}
@@ -61,13 +67,17 @@ class Conditioned:
         """Some of the cells, with an axis for the nodes."""
         return Conditioned(*(getattr(self, f.name)[cells][:, None] for f in fields(self)))
 
+    def part(self, cells: NDArray[np.intp] | slice) -> Conditioned:
+        """Some of the cells."""
+        return Conditioned(*(getattr(self, f.name)[cells] for f in fields(self)))
+
 
 def joint_quantiles(effect: Conditioned, q: Floats, link: Link) -> Floats:
     """Quantiles of the effect over the clusters; ``q`` is flat like the cells."""
-    cells = np.arange(len(q))
+    cells, inverse = np.arange(len(q)), _inverse(effect, link)
 
     def excess(c: Floats, cell: NDArray[np.intp], q: Floats) -> Floats:
-        return 1.0 - joint_share(effect, c, link, cells=cell) - q
+        return 1.0 - _joint_share(effect.columns(cell), c, link, inverse) - q
 
     found = elementwise.find_root(
         excess, _bracket(effect, link), args=(cells, q), tolerances=_TOLERANCES
@@ -82,31 +92,44 @@ def joint_quantiles(effect: Conditioned, q: Floats, link: Link) -> Floats:
 
 def _bracket(effect: Conditioned, link: Link) -> tuple[Floats, Floats]:
     if link.is_probability:
-        end = np.full(effect.sd.shape, 1.0 - 1e-12)
+        end = np.full(effect.sd.shape, _LARGEST)
         return -end, end
     reach = 10.0 * effect.sd, 10.0 * np.hypot(effect.slope * effect.sd, effect.r)
     low = link.inverse(effect.eta_b + 0.5 * effect.rest_b + reach[0])
     return -low, link.inverse(effect.eta_a + 0.5 * effect.rest_a + reach[1])
 
 
-def joint_share(
-    effect: Conditioned,
-    threshold: Floats,
-    link: Link,
-    *,
-    cells: NDArray[np.intp] | None = None,
-) -> Floats:
-    """Share of the clusters whose effect exceeds ``threshold``, flat like ``cells``."""
-    chosen = np.arange(len(threshold)) if cells is None else cells
-    below, size = np.empty(len(threshold)), max(1, _BLOCK // _FEWEST)
-    for start in range(0, len(threshold), size):
-        part = slice(start, start + size)
-        rows, c = effect.columns(chosen[part]), threshold[part][:, None]
-        below[part] = _shares_below(rows, c, link)
+def joint_share(effect: Conditioned, threshold: Floats, link: Link) -> Floats:
+    """Share of the clusters whose effect exceeds ``threshold``, flat like the cells."""
+    everything = effect.columns(np.arange(len(threshold)))
+    return _joint_share(everything, threshold, link, _inverse(effect, link))
+
+
+def _inverse(effect: Conditioned, link: Link) -> Inverse:
+    """What inverts the averages over the remainders: tables, unless there is a closed form."""
+    variances = np.concatenate([effect.rest_a, effect.rest_b])
+    if InverseTable.worth(variances, link):
+        return InverseTable(variances, link)
+
+    def exact(predictor: Floats, variance: Floats) -> tuple[Floats, Floats]:
+        eta = inverse_average(predictor, variance, link)
+        return eta, log_slope(eta, variance, link)
+
+    return exact
+
+
+def _joint_share(effect: Conditioned, threshold: Floats, link: Link, inverse: Inverse) -> Floats:
+    # Beyond the largest difference of two probabilities there is nothing to integrate.
+    below = (threshold > 0.0).astype(np.float64)
+    inside = np.flatnonzero((np.abs(threshold) < _LARGEST) | (not link.is_probability))
+    for part in np.array_split(inside, -(-len(inside) * _FEWEST // _BLOCK) or 1):
+        if part.size:
+            rows, c = effect.part(part), threshold[part][:, None]
+            below[part] = _shares_below(rows, c, link, inverse)
     return np.clip(1.0 - below, 0.0, 1.0)
 
 
-def _shares_below(effect: Conditioned, c: Floats, link: Link) -> Floats:
+def _shares_below(effect: Conditioned, c: Floats, link: Link, inverse: Inverse) -> Floats:
     """P(effect <= c); cells of about equal difficulty together."""
     start, end = _ends(effect, c, link)
     needed = ((end - start) * _stretch(effect) / (_STEP * np.minimum(effect.r, effect.sd))).ravel()
@@ -119,12 +142,12 @@ def _shares_below(effect: Conditioned, c: Floats, link: Link) -> Floats:
     for length in np.unique(lengths):
         same = np.flatnonzero(lengths == length)
         for part in np.array_split(same, -(-len(same) * int(length or _MOST) // _BLOCK)):
-            rows = Conditioned(*(getattr(effect, f.name)[part] for f in fields(effect)))
+            rows = effect.part(part)
             if length == 0:
                 below[part] = _piecewise(rows, c[part], link)
             else:
                 x = np.linspace(start[part, 0], end[part, 0], int(length), axis=1)
-                below[part] = _integral(rows, c[part], x, link)
+                below[part] = _integral(rows, c[part], x, (link, inverse))
     return below
 
 
@@ -146,15 +169,16 @@ def _piecewise(effect: Conditioned, c: Floats, link: Link) -> Floats:
     return below
 
 
-def _integral(effect: Conditioned, c: Floats, x: Floats, link: Link) -> Floats:
+def _integral(effect: Conditioned, c: Floats, x: Floats, how: tuple[Link, Inverse]) -> Floats:
     """P(effect <= c), by nodes x of shape (cells, nodes)."""
+    link, inverse = how
     g_a, g_b, log_du = _predictors(c, x, link)
-    eta_b = inverse_average(g_b, effect.rest_b, link)
-    t_a = inverse_average(g_a, effect.rest_a, link) - effect.eta_a
+    eta_b, log_rise = inverse(g_b, effect.rest_b)
+    t_a = inverse(g_a, effect.rest_a)[0] - effect.eta_a
     t_b = eta_b - effect.eta_b
     step = x[:, 1:2] - x[:, :1]
     r = np.maximum(effect.r, step * _stretch(effect))
-    log_weight = log_du - log_slope(eta_b, effect.rest_b, link) - 0.5 * (t_b / effect.sd) ** 2
+    log_weight = log_du - log_rise - 0.5 * (t_b / effect.sd) ** 2
     weight = np.exp(log_weight) * step / (effect.sd * math.sqrt(2 * math.pi))
     inside = (special.ndtr((t_a - effect.slope * t_b) / r) * weight).sum(axis=1)
     if not link.is_probability:
@@ -163,7 +187,7 @@ def _integral(effect: Conditioned, c: Floats, x: Floats, link: Link) -> Floats:
         edge = link.link_from_logs(np.log1p(-np.abs(c)), np.log(np.abs(c)))
     certain = c > 0.0
     edge = np.where(certain, edge, 0.0)
-    beyond = special.ndtr((effect.eta_b - inverse_average(edge, effect.rest_b, link)) / effect.sd)
+    beyond = special.ndtr((effect.eta_b - inverse(edge, effect.rest_b)[0]) / effect.sd)
     return inside + np.where(certain, beyond, 0.0)[:, 0]
 
 

@@ -9,7 +9,7 @@ from scipy import special
 from popavg._checks import listing
 from popavg.errors import DataError, EstimandError
 from popavg.links import Link, get_link
-from popavg.posterior_tools.averages import population_average
+from popavg.posterior_tools._joint_logs import cloglog_joint_logs
 from popavg.posterior_tools.joint import joint_mean
 
 __all__ = ["latent_correlation", "median_odds_ratio", "pair_correlation", "pair_odds_ratio"]
@@ -18,6 +18,8 @@ type Floats = NDArray[np.float64]
 
 #: Links whose median odds ratio or ratio of means is the same whatever the covariates.
 RATIOS = ("logit", "log")
+#: Links whose complement is their mean at -eta.
+_SYMMETRIC = ("logit", "probit")
 
 
 def median_odds_ratio(variance: ArrayLike, link: str | Link) -> Floats:
@@ -160,8 +162,8 @@ def pair_odds_ratio(
     both, first, second, none = _combinations(
         eta_1, eta_2, variance_1=variance_1, variance_2=variance_2, covariance=covariance, link=link
     )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (both / first) * (none / second)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.exp(both - first - second + none)[()]
 
 
 def pair_correlation(
@@ -210,8 +212,10 @@ def pair_correlation(
     given = {"variance_1": variance_1, "variance_2": variance_2, "covariance": covariance}
     if link.is_probability:
         both, first, second, none = _combinations(eta_1, eta_2, **given, link=link)
-        spread = (both + first) * (second + none) * (both + second) * (first + none)
-        return (both * none - first * second) / np.sqrt(spread)
+        arms = (both, first), (second, none), (both, second), (first, none)
+        with np.errstate(invalid="ignore"):
+            root = 0.5 * sum(np.logaddexp(*pair) for pair in arms)
+            return (np.exp(both + none - root) - np.exp(first + second - root))[()]
     v_1, v_2 = _positive(variance_1, "variance_1"), _positive(variance_2, "variance_2")
     shared = np.asarray(covariance, dtype=np.float64)
     if link.name == "identity":
@@ -239,22 +243,30 @@ def _combinations(
     covariance: ArrayLike,
     link: Link,
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Probabilities of (1, 1), (1, 0), (0, 1), (0, 0).
+    """Logarithms of the probabilities of (1, 1), (1, 0), (0, 1), (0, 0).
 
-    Logit and probit: each by an integral of its own, accurate where it is small.
+    Each by an integral of its own, accurate where it is small.
     """
     one, two = np.asarray(eta_1, dtype=np.float64), np.asarray(eta_2, dtype=np.float64)
     shared = np.asarray(covariance, dtype=np.float64)
     given = {"variance_1": variance_1, "variance_2": variance_2, "link": link}
     both = joint_mean(one, two, covariance=shared, **given)
-    if link.name in ("logit", "probit"):
-        first = joint_mean(one, -two, covariance=-shared, **given)
-        second = joint_mean(-one, two, covariance=-shared, **given)
-        return both, first, second, joint_mean(-one, -two, covariance=shared, **given)
-    sd_1, sd_2 = np.sqrt(np.asarray(variance_1)), np.sqrt(np.asarray(variance_2))
-    first = np.maximum(population_average(one, sd_1, link) - both, 0.0)
-    second = np.maximum(population_average(two, sd_2, link) - both, 0.0)
-    return both, first, second, np.maximum(1.0 - both - first - second, 0.0)
+    if link.name in _SYMMETRIC:
+        parts = (
+            both,
+            joint_mean(one, -two, covariance=-shared, **given),
+            joint_mean(-one, two, covariance=-shared, **given),
+            joint_mean(-one, -two, covariance=shared, **given),
+        )
+        with np.errstate(divide="ignore"):
+            first, second, third, fourth = (np.log(part) for part in parts)
+        return first, second, third, fourth
+    variances = np.asarray(variance_1, np.float64), np.asarray(variance_2, np.float64)
+    first, second, none = (
+        cloglog_joint_logs((one, two), variances, shared, events=events, link=link)
+        for events in ((True, False), (False, True), (False, False))
+    )
+    return np.log(both), first, second, none
 
 
 def _positive(value: ArrayLike, name: str) -> Floats:

@@ -252,8 +252,8 @@ class Posterior:
             raise EstimandError(
                 f"the fit has no draws 'u_{group}' of the clusters' own effects",
                 "the targets 'population', 'typical' and 'new'",
-                "draw them with pa.add_cluster_effects(fit), or for several grouping factors fit the "
-                "latent model; of draws made elsewhere name them (u_<group>, or brms' r_<group>)",
+                "draw them with pa.add_cluster_effects(fit), or for several grouping factors fit "
+                "the latent model; of draws made elsewhere name them (u_<group>, brms' r_<group>)",
             )
         position = self.specification.group_names.index(group)
         levels = self.design.matrices.groups[position].levels

@@ -109,7 +109,8 @@ class EffectDistribution:
         Notes
         -----
         Error below 1e-10 where both rows share one random effect. With a random slope one integral
-        in one variable: error below 1e-6, unless the two random effects are almost the same.
+        in one variable: error below 1e-6, unless the two random effects are almost the same; then
+        up to 1e-2 at thresholds next to the largest or smallest effect of any cluster.
         """
         return self._each(np.atleast_1d(np.asarray(threshold, dtype=np.float64)), quantile=False)
 

@@ -19,6 +19,7 @@ from popavg.links import LINKS, Link, get_link
 from popavg.posterior_tools._r_names import components
 from popavg.posterior_tools.agreement import check_values
 from popavg.posterior_tools.draw_table import DrawTable, Variable, read_table
+from popavg.posterior_tools.effect_scale import check_effect_scales
 from popavg.posterior_tools.foreign import ForeignParameters, block_pairs, foreign_fit
 from popavg.response import read_form
 
@@ -68,7 +69,7 @@ def from_bambi(model: Any, idata: Any) -> xr.DataTree:
     ``Intercept`` has been shifted back from the centred columns it sampled with. Levels and
     clusters are matched by label. The means that Bambi computed (``include_response_params=True``),
     or computes for five draws of each chain by ``model.predict``, are held against those of the
-    design that was rebuilt.
+    design that was rebuilt, and the clusters' effects against their standard deviations.
 
     Examples
     --------
@@ -87,6 +88,7 @@ def from_bambi(model: Any, idata: Any) -> xr.DataTree:
     parameters = _parameters(model, read_table(idata), design)
     fit = foreign_fit(design, parameters, link=link, family=family, source="draws of Bambi")
     _check_means(model, idata, parameters, design, link=link)
+    check_effect_scales(parameters, design)
     return fit
 
 

@@ -19,6 +19,7 @@ from popavg.posterior_tools.agreement import check_agreement, given_values
 from popavg.posterior_tools.brms_names import read_brms
 from popavg.posterior_tools.draw_mapping import read_mapping
 from popavg.posterior_tools.draw_table import DrawTable, read_table
+from popavg.posterior_tools.effect_scale import check_effect_scales
 from popavg.posterior_tools.foreign import ForeignParameters, foreign_fit
 from popavg.posterior_tools.rstanarm_names import read_rstanarm
 
@@ -74,7 +75,8 @@ def from_draws(
     eta : str or array_like, optional
         The linear predictor with the clusters' effects that the other program computed, shape
         (draws, rows) or (chains, draws, rows), or its name in the draws. The draws must reproduce
-        it. Worth giving: it finds every convention that names can't tell.
+        it. Worth giving: it finds every convention of coefficients and clusters' effects that
+        names can't tell. The standard deviations don't enter it; see Notes.
     log_likelihood : str or array_like, optional
         The same for the log-likelihood of each row.
     tolerance : float
@@ -95,7 +97,8 @@ def from_draws(
         Draws that are NaN or infinite, chains of different length, variables without chains and
         draws, standard deviations that are negative or zero, covariances that aren't positive
         definite; terms without draws and draws without a term (both sides are named), another
-        reference level, other clusters; a linear predictor that isn't reproduced.
+        reference level, other clusters; a linear predictor that isn't reproduced; standard
+        deviations that the draws of the clusters' effects contradict.
 
     Notes
     -----
@@ -113,6 +116,13 @@ def from_draws(
     Labelled axes are put in order by their labels; others are taken in the design's order,
     clusters sorted by value. Where the rows bring them in another order, ``"levels_g"`` (or
     ``eta``) must say which one the draws have.
+
+    Draws u of ten or more clusters' effects are held against their standard deviations: in every
+    posterior the mean of (u / sd)² is near 1. Gross contradictions are refused, which finds most
+    variances, logarithms or precisions in their place, but not those near 1 nor those that few
+    clusters or rows tell little of, see
+    :func:`popavg.posterior_tools.effect_scale.check_effect_scales`; without draws of u, with
+    ``"z_g"`` alone, with fewer clusters or a fixed standard deviation nothing tells them apart.
 
     Without draws of the clusters' effects the target ``"sampled"`` isn't available.
 
@@ -146,6 +156,7 @@ def from_draws(
     parameters = _parameters(table, design, names, centred=centred, checked=checked)
     source = f"draws of {names}" if isinstance(names, str) else "draws of another program"
     fit = foreign_fit(design, parameters, link=chosen, family=family, source=source)
+    check_effect_scales(parameters, design)
     check_agreement(
         parameters,
         design,

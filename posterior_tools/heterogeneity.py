@@ -81,9 +81,11 @@ def heterogeneity(
     variables : str, sequence of str or mapping, optional
         The effect to look at, as in ``pa.comparisons``: ``"treatment"``, ``{"time": [0, 6]}``;
         always a difference on the response scale. Without it there is no effect in the result.
-    newdata : pandas.DataFrame, DataGrid or "mean"
-        The rows to ask about, each on its own; ``"mean"`` holds all covariates at their mean or
-        most frequent level.
+    newdata : pandas.DataFrame, DataGrid, "mean", "balanced", "observed" or None
+        The rows to ask about, each on its own. ``"mean"``: one row, numbers at their mean,
+        categories at their most frequent level. ``"balanced"``: one row for each combination of
+        the categories' levels, numbers at their mean. ``"observed"`` or None: every row of the
+        fit, which takes as many times as long as there are rows and says the same of equal ones.
     quantiles : sequence of float
         Shares of the clusters, between 0 and 1.
     threshold : float or sequence of float

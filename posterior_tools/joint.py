@@ -30,7 +30,7 @@ from popavg.errors import DataError, SpecificationError
 from popavg.links import Link, get_link
 from popavg.posterior_tools.averages import population_average
 
-__all__ = ["joint_mean"]
+__all__ = ["joint_mean", "one_factor"]
 
 type Floats = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def joint_mean(
         )
     cells = np.broadcast_arrays(eta_1, eta_2, v_1, v_2, covariance)
     eta_1, eta_2, v_1, v_2, covariance = (np.ravel(cell) for cell in cells)
-    slope, remainder = _one_factor(np.stack([v_1, v_2]), covariance)
+    slope, remainder = one_factor(np.stack([v_1, v_2]), covariance)
     flat = _integrated(np.stack([eta_1, eta_2]), slope, remainder, link)
     return flat.reshape(cells[0].shape)[()]
 
@@ -131,7 +131,7 @@ def _integrated(eta: Floats, slope: Floats, remainder: Floats, link: Link) -> Fl
     return result
 
 
-def _one_factor(variance: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+def one_factor(variance: Floats, covariance: Floats) -> tuple[Floats, Floats]:
     """Slopes a on the common factor and variances w of the remainders, both (2, cells)."""
     sd = np.sqrt(variance)
     product = sd[0] * sd[1]

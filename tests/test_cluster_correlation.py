@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy import special
 
 from popavg.errors import DataError, EstimandError
 from popavg.links import LINKS, get_link
@@ -119,6 +120,63 @@ def test_rare_events_keep_their_digits(eta: float) -> None:
     assert got == pytest.approx(expected, rel=1e-4)
     assert pair_odds_ratio(eta, eta, **alike, link="logit") == pytest.approx(
         math.exp(0.1), rel=1e-4
+    )
+
+
+def dense(
+    eta: tuple[float, float], v: tuple[float, float], covariance: float, name: str
+) -> tuple[float, float]:
+    """Log odds ratio and correlation by plain sums of logarithms over one or two normals."""
+    link, z = get_link(name), np.linspace(-60, 60, 24_001)
+    if v[0] == v[1] == covariance:
+        t, weight = [math.sqrt(covariance) * z] * 2, -0.5 * z * z
+    else:
+        near = np.linspace(-11, 11, 441)
+        grid = np.meshgrid(near, near, indexing="ij")
+        root = np.linalg.cholesky([[v[0], covariance], [covariance, v[1]]])
+        t = [root[0, 0] * grid[0], root[1, 0] * grid[0] + root[1, 1] * grid[1]]
+        weight = -0.5 * (grid[0] ** 2 + grid[1] ** 2)
+    weight = weight - special.logsumexp(weight)
+    either = [
+        (link.log_complement(e + s), link.log_inverse(e + s)) for e, s in zip(eta, t, strict=True)
+    ]
+    pairs = ((1, 1), (1, 0), (0, 1), (0, 0))
+    logs = {(a, b): special.logsumexp(weight + either[0][a] + either[1][b]) for a, b in pairs}
+    single = sum(special.logsumexp(weight + part) for row in either for part in row)
+    agree, differ = logs[1, 1] + logs[0, 0], logs[1, 0] + logs[0, 1]
+    return agree - differ, math.exp(agree - single / 2) - math.exp(differ - single / 2)
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+@pytest.mark.parametrize("eta", [(4, 4), (6.5, 6.5), (-9, -9), (-6, 6), (3, -5), (2, 5)])
+@pytest.mark.parametrize("v", [0.1, 2.0])
+def test_both_tails_keep_their_digits(name: str, eta: tuple[float, float], v: float) -> None:
+    """No probability is what the others leave of 1."""
+    given_pair = {"variance_1": v, "variance_2": v, "covariance": v, "link": name}
+    log_ratio, r = dense(eta, (v, v), v, name)
+    assert math.log(pair_odds_ratio(*eta, **given_pair)) == pytest.approx(log_ratio, rel=1e-10)
+    assert pair_correlation(*eta, **given_pair) == pytest.approx(r, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+@pytest.mark.parametrize("share", [0.5, -0.7])
+def test_tails_where_rows_share_a_part(name: str, share: float) -> None:
+    given_pair = {"variance_1": 0.3, "variance_2": 0.6, "covariance": share * math.sqrt(0.18)}
+    for eta in ((2.5, 2.0), (-4.0, -3.0), (-2.0, 2.5)):
+        log_ratio, r = dense(eta, (0.3, 0.6), given_pair["covariance"], name)
+        got = math.log(pair_odds_ratio(*eta, **given_pair, link=name))
+        assert got == pytest.approx(log_ratio, rel=1e-7)
+        assert pair_correlation(*eta, **given_pair, link=name) == pytest.approx(r, rel=1e-6)
+
+
+def test_the_upper_tail_of_the_cloglog_beyond_the_smallest_number() -> None:
+    """P(0, 0) = 1e-475, which a product of probabilities would lose."""
+    alike = {"variance_1": 1e-4, "variance_2": 1e-4, "covariance": 1e-4}
+    log_ratio, _ = dense((7, 7), (1e-4, 1e-4), 1e-4, "cloglog")
+    got = pair_odds_ratio(7, 7, **alike, link="cloglog")
+    assert math.log(got) == pytest.approx(log_ratio, rel=1e-9)
+    assert pair_odds_ratio(4, 4, **dict.fromkeys(alike, 0.1), link="cloglog") == pytest.approx(
+        301_514, abs=0.5
     )
 
 

@@ -15,7 +15,8 @@ from scipy.optimize import brentq
 from popavg.errors import DataError, SpecificationError
 from popavg.links import LINKS, get_link
 from popavg.posterior_tools import _joint_effect
-from popavg.posterior_tools._inverse_average import inverse_average
+from popavg.posterior_tools._inverse_average import inverse_average, log_slope
+from popavg.posterior_tools._inverse_table import InverseTable
 from popavg.posterior_tools.effect_distribution import EffectDistribution
 from popavg.posterior_tools.integral import marginal_mean
 
@@ -214,6 +215,44 @@ def test_an_average_is_inverted(name: str, variance: float) -> None:
     predictor = marginal_mean(eta, math.sqrt(variance), link, scale="link")
     back = inverse_average(np.asarray(predictor), np.full(5, variance), link)
     assert_allclose(back, eta, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["logit", "cloglog"])
+@pytest.mark.parametrize("variance", [1e-6, 0.01, 0.1, 0.7, 3.0, 9.0, 30.0, 100.0])
+def test_tables_of_inverses(name: str, variance: float) -> None:
+    """Also where they end: the tails go on as straight lines, or are inverted one by one."""
+    link, v, rng = get_link(name), np.array([[variance]]), np.random.default_rng(3)
+    tails = np.linspace(-55, -15, 20), np.linspace(15, 55, 20) if name == "logit" else [4.0]
+    predictor = np.concatenate([*tails, rng.uniform(-15, 15 if name == "logit" else 2.5, 3000)])
+    found, slope = InverseTable(np.array([0.2, variance, 5.0]), link)(predictor[None], v)
+    exact = inverse_average(predictor[None], v, link)
+    assert_allclose(found, exact, rtol=1e-9, atol=5e-8)
+    # Of the slope the weights of single nodes are made.
+    assert_allclose(
+        slope, log_slope(exact, v, link), rtol=1e-9, atol=1e-6 if variance >= 0.1 else 1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["logit", "cloglog"])
+def test_tables_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantiles and shares by inverting every node: the same, and the tables were used."""
+    eta = np.array([[-5.0, 0.3], [-0.4, 0.5], [1.0, 0.2]]).T
+    shape = {"variance_0": 0.5, "variance_1": 1.5, "covariance": 0.6}
+    rest = {"rest_0": [0.3, 1.0, 4.0], "rest_1": [0.3, 1.3, 4.0]}
+    asked = EffectDistribution(*eta, **shape, **rest, link=name)
+    levels = [0.1, 0.9]
+    tabled = asked.quantiles(levels), asked.share_above(THRESHOLDS)
+    used = []
+    monkeypatch.setattr(InverseTable, "worth", lambda *_: used.append(1))
+    assert_allclose(tabled[0], asked.quantiles(levels), atol=1e-6)
+    assert_allclose(tabled[1], asked.share_above(THRESHOLDS), atol=1e-6)
+    assert len(used) == 2
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_no_difference_of_probabilities_exceeds_one(name: str) -> None:
+    share = effect((-0.4, 0.5), SHAPES["slope"], name, 0.4).share_above([-1.0, -2.0, 1.0, 7.0])
+    assert share.tolist() == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_shapes_and_refusals() -> None:
