@@ -14,15 +14,25 @@ import popavg as pa
 
 MakeFit = Callable[..., xr.DataTree]
 
-CLUSTERS = 9_000
-DRAWS = 3_000  # a chain; the clusters' own effects alone are 4 × 3,000 × 9,000 numbers, 864 MB
-LIMIT = 400 * 2**20
+CLUSTERS = 15_000
+DRAWS = 2_600  # a chain; the clusters' own effects alone are 4 × 2,600 × 15,000 numbers, 1.25 GB
+LIMIT = 580 * 2**20  # of each worker; 340 MiB are the packages that it imports
+
+#: A worker that comes near its limit is killed, which is an error; paused, it would wait for ever.
+MEMORY = {
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
+    dask = pytest.importorskip("dask")
     distributed = pytest.importorskip("distributed")
     with (
+        dask.config.set(MEMORY),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, memory_limit=LIMIT, dashboard_address=None
         ) as cluster,
