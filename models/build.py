@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pymc as pm
@@ -10,14 +11,24 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from popavg._checks import check_choice
-from popavg.design import Design
+from popavg.design import Design, DesignMatrices
+from popavg.errors import SpecificationError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.models._baseline_intercept import baseline_intercept
+from popavg.models._integrated_response import observe_clusters
+from popavg.models.baseline import baseline_of
 from popavg.models.default_priors import resolve_priors
 from popavg.models.likelihoods import observe
 from popavg.models.parameters import prior_scalar, prior_vector
-from popavg.models.random_effects import Parametrization, add_random_effects, group_coords
-from popavg.models.record import ModelRecord, note_record
+from popavg.models.random_effects import (
+    Parametrization,
+    add_random_effects,
+    add_root,
+    group_coords,
+)
+from popavg.models.record import LikelihoodForm, ModelRecord, note_record
+from popavg.posterior_tools.integrated_design import IntegratedDesign, only_group
 from popavg.priors import Prior
 
 __all__ = ["build_model"]
@@ -30,6 +41,7 @@ def build_model(
     family: Family,
     priors: Mapping[str, object] | None = None,
     parametrization: Parametrization = "noncentered",
+    likelihood: LikelihoodForm = "latent",
 ) -> pm.Model:
     """Build the model of a design; what :func:`glmm` and :func:`glm` do after reading the data.
 
@@ -45,6 +57,8 @@ def build_model(
         Priors by parameter in place of the defaults.
     parametrization : {"noncentered", "centered"}
         What is sampled for the random effects.
+    likelihood : {"latent", "integrated"}
+        Whether the random effects are sampled or integrated out.
 
     Returns
     -------
@@ -55,7 +69,7 @@ def build_model(
     ------
     SpecificationError
         A family that doesn't go with the link or the response, an unknown parametrization, a
-        prior that doesn't fit its parameter.
+        prior that doesn't fit its parameter, or random effects that can't be integrated out.
 
     Examples
     --------
@@ -69,35 +83,88 @@ def build_model(
     ['y']
     """
     check_choice("parametrization", parametrization, ("noncentered", "centered"))
+    check_choice("likelihood", likelihood, ("latent", "integrated"))
+    if likelihood == "integrated":
+        _check_integrable(design, parametrization)
     resolved = resolve_priors(design, family, link, priors)
-    matrices = design.matrices
-    coords: dict[str, object] = {"term": matrices.terms, "obs": np.arange(matrices.n_rows)}
-    for group in matrices.groups:
+    coords: dict[str, object] = {
+        "term": design.matrices.terms,
+        "obs": np.arange(design.matrices.n_rows),
+    }
+    for group in design.matrices.groups:
         coords |= group_coords(group)
+    add = _add_integrated if likelihood == "integrated" else _add_latent
     with pm.Model(coords=coords) as model:
-        predictor = _fixed_effects(model, design, resolved)
-        for group in matrices.groups:
-            predictor = predictor + add_random_effects(group, resolved, parametrization)
-        sigma = prior_scalar("sigma", resolved["sigma"]) if family.has_scale else None
-        observe(design, predictor, link=link, family=family, sigma=sigma)
+        known = _Known(design, link, family, resolved, parametrization)
+        predictor = add(model, known)
     internal = tuple(name for name in model.named_vars if name.startswith("_"))
     built = tuple(model.named_vars)
     record = ModelRecord(
-        design, link, family, resolved, parametrization, predictor, internal, built
+        design, link, family, resolved, parametrization, predictor, internal, built, likelihood
     )
     note_record(model, record)
     return model
 
 
-def _fixed_effects(model: pm.Model, design: Design, priors: Mapping[str, Prior]) -> TensorVariable:
-    """Xβ + offset; adds ``beta``. Products are written as sums: numba compiles these fast."""
-    matrices = design.matrices
+def _check_integrable(design: Design, parametrization: Parametrization) -> None:
+    only_group(design.matrices)
+    if parametrization != "noncentered":
+        raise SpecificationError(
+            f"parametrization={parametrization!r} with likelihood='integrated'",
+            "a parametrization of the latent model: here no random effects are sampled",
+            "leave parametrization out, or say likelihood='latent'",
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What both kinds of model are made of."""
+
+    design: Design
+    link: Link
+    family: Family
+    priors: Mapping[str, Prior]
+    parametrization: Parametrization
+
+    def sigma(self) -> TensorVariable | None:
+        """Adds the residual standard deviation."""
+        return prior_scalar("sigma", self.priors["sigma"]) if self.family.has_scale else None
+
+
+def _add_latent(model: pm.Model, known: _Known) -> TensorVariable:
+    design = known.design
+    predictor = _fixed_effects(model, known, design.matrices)
+    for group in design.matrices.groups:
+        predictor = predictor + add_random_effects(group, known.priors, known.parametrization)
+    sigma = known.sigma()
+    observe(design, predictor, link=known.link, family=known.family, sigma=sigma)
+    return predictor
+
+
+def _add_integrated(model: pm.Model, known: _Known) -> TensorVariable:
+    design = known.design
+    integrated = IntegratedDesign.build(design, known.link, known.family)
+    eta = _fixed_effects(model, known, integrated.matrices)
+    root = add_root(integrated.group, known.priors)
+    observe_clusters(design, integrated, eta=eta, root=root, sigma=known.sigma())
+    return eta[integrated.rows]
+
+
+def _fixed_effects(model: pm.Model, known: _Known, rows: DesignMatrices) -> TensorVariable:
+    """Xβ + offset at some rows; adds ``beta``. Products are sums: numba compiles these fast."""
+    design, priors, matrices = known.design, known.priors, known.design.matrices
+    baseline = baseline_of(design, known.link, priors)
     slopes = [term for term in matrices.terms if term != "Intercept"]
-    X = matrices.X[:, [term != "Intercept" for term in matrices.terms]]
+    chosen = np.array([term != "Intercept" for term in matrices.terms], dtype=bool)
+    X = matrices.X[:, chosen]
     centred = len(slopes) < len(matrices.terms)
     means = X.mean(axis=0) if centred else np.zeros(len(slopes))
-    predictor = pt.as_tensor(matrices.offset)
-    if centred:
+    predictor = pt.as_tensor(rows.offset)
+    if baseline is not None:
+        means = baseline.columns[chosen]
+        intercept = baseline_intercept(design, baseline, priors)
+        predictor = predictor + intercept
+    elif centred:
         intercept = prior_scalar("_intercept", priors["Intercept"])
         predictor = predictor + intercept
     if not slopes:
@@ -108,4 +175,4 @@ def _fixed_effects(model: pm.Model, design: Design, priors: Mapping[str, Prior])
     b = prior_vector("_slopes", [priors[term] for term in slopes], dims="_slope", scale=scale)
     first = [(intercept - (b * means).sum())[None]] if centred else []
     pm.Deterministic("beta", pt.concatenate([*first, b]), dims="term")
-    return predictor + ((X - means) * b).sum(axis=1)
+    return predictor + ((rows.X[:, chosen] - means) * b).sum(axis=1)

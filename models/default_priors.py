@@ -1,31 +1,27 @@
-"""The default priors of every parameter, and the checks of a user's own."""
+"""The default priors of every parameter, and a user's own in their place."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pymc as pm
 from numpy.typing import ArrayLike, NDArray
-from pytensor.compile.mode import Mode
-from pytensor.tensor.variable import TensorVariable
 
 from popavg._checks import listing, suggestion
 from popavg.design import Design, DesignMatrices, GroupDesign
 from popavg.errors import DataError, SpecificationError
 from popavg.families import Family
 from popavg.links import Link, get_link
+from popavg.models.baseline import BASELINE, baseline_support, check_baseline
+from popavg.prior_checks import check_prior, check_tail
 from popavg.priors import Prior, as_prior
 
-__all__ = ["check_prior", "correlation_name", "default_priors", "resolve_priors", "sd_names"]
+__all__ = ["correlation_name", "default_priors", "resolve_priors", "sd_names"]
 
 #: Width of the default priors on the link's scale (Gelman et al. 2008).
 WIDTH = 2.5
 
 _INTERCEPT = "Intercept"
-_NOT_A_PRIOR = ("DiracDelta", "Flat", "HalfFlat")
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def default_priors(design: Design, family: Family, link: Link) -> dict[str, Prior]:
@@ -109,20 +105,23 @@ def resolve_priors(
         Sets the defaults, with the link.
     link : popavg.links.Link
         The link.
-    user : mapping of str to Prior, optional
-        Priors by name; ``"beta"`` stands for all slopes, ``"sd_<group>"`` for all effects of a
-        group; a name of one parameter goes before these.
+    user : mapping of str to Prior or str, optional
+        Priors by name, as :func:`popavg.priors.as_prior` takes them; ``"beta"`` stands for all
+        slopes, ``"sd_<group>"`` for all effects of a group; a name of one parameter goes before
+        these. ``"baseline"``: the population mean at the average row in the intercept's place,
+        see :class:`popavg.models.baseline.Baseline`.
 
     Returns
     -------
     dict of str to Prior
-        Complete, in the order of :func:`default_priors`.
+        Complete, in the order of :func:`default_priors`; ``"baseline"`` in the place of
+        ``"Intercept"`` where it was given.
 
     Raises
     ------
     SpecificationError
-        An unknown name or distribution, a wrong parameter, or a support that isn't the
-        parameter's.
+        An unknown name or distribution, a wrong parameter, a support that isn't the parameter's,
+        or a standard deviation's prior with its mass at infinity.
 
     Examples
     --------
@@ -131,22 +130,52 @@ def resolve_priors(
     >>> data, formula = pa.load_dataset("ohio"), "resp ~ age + (1 | id)"
     >>> link = pa.get_link("logit")
     >>> design = Design.build(formula, data, family=family_of(formula, link))
-    >>> own = {"sd_id": pa.Prior("Exponential", lam=1)}
+    >>> own = {"sd_id": "P(sd > 3) = 0.05", "beta": pa.Prior("Normal", 0, 1)}
     >>> priors = resolve_priors(design, family_of(formula, link), link, own)
-    >>> print(priors["sd_id"], priors["Intercept"])
-    Exponential(lam=1) StudentT(nu=3, mu=0, sigma=2.5)
+    >>> print(priors["sd_id"], priors["age"], priors["Intercept"])
+    Exponential(lam=0.9986) Normal(mu=0, sigma=1) StudentT(nu=3, mu=0, sigma=2.5)
     """
-    priors = default_priors(design, family, link)
+    defaults = default_priors(design, family, link)
+    priors = dict(defaults)
     targets = _targets(design.matrices, list(priors))
     given = {} if user is None else user
+    if not isinstance(given, Mapping):
+        raise SpecificationError(
+            f"priors={given!r}",
+            "a mapping from names to priors",
+            "write priors={'time': 'Normal(0, 1)'}",
+        )
     for name in given:
         _check_name(name, targets)
+    if BASELINE in given and BASELINE not in priors:
+        priors = _with_baseline(design, link, priors, given)
+        given = {name: prior for name, prior in given.items() if name != BASELINE}
     for name in sorted(given, key=lambda name: -len(targets[name])):
         prior = as_prior(name, given[name])
         for target in targets[name]:
-            check_prior(target, prior, _support(target, design.matrices))
+            support = _support(target, design.matrices)
+            check_prior(target, prior, support)
+            if support == "positive":
+                check_tail(target, prior, defaults[target])
             priors[target] = prior
     return priors
+
+
+def _with_baseline(
+    design: Design, link: Link, priors: Mapping[str, Prior], given: Mapping[str, object]
+) -> dict[str, Prior]:
+    """The baseline's prior in the place of the intercept's."""
+    check_baseline(design, link)
+    if _INTERCEPT in given:
+        raise SpecificationError(
+            "priors for the intercept and for the baseline",
+            "one of them: each says what the other is",
+            "leave 'Intercept' or 'baseline' out",
+        )
+    prior = as_prior(BASELINE, given[BASELINE])
+    check_prior(BASELINE, prior, baseline_support(link))
+    others = {name: value for name, value in priors.items() if name != _INTERCEPT}
+    return {BASELINE: prior, **others}
 
 
 def sd_names(group: GroupDesign) -> tuple[str, ...]:
@@ -173,42 +202,6 @@ def correlation_name(group: GroupDesign) -> str | None:
     'corr_g'
     """
     return f"corr_{group.name}" if any(len(block) > 1 for block in group.blocks) else None
-
-
-def check_prior(parameter: str, prior: Prior, support: str) -> None:
-    """Refuse a prior that can't be one for this parameter.
-
-    Parameters
-    ----------
-    parameter : str
-        Its name, for the message.
-    prior : Prior
-        The prior.
-    support : {"real", "positive", "correlation"}
-        Where the parameter lives: the whole real line (a coefficient), the positive half-line (a
-        standard deviation), correlation matrices.
-
-    Raises
-    ------
-    SpecificationError
-        An unknown distribution, a wrong parameter of it, or another support.
-
-    Examples
-    --------
-    >>> import popavg as pa
-    >>> check_prior("sd_patient", pa.Prior("HalfNormal", sigma=1), "positive")
-    """
-    if support == "correlation" or prior.name == "LKJ":
-        _check_correlation(parameter, prior, support)
-        return
-    _check_signature(parameter, prior)
-    allowed = {
-        "real": "a continuous distribution on the whole real line, as Normal or StudentT",
-        "positive": "a continuous distribution of positive numbers, as HalfNormal or Exponential",
-    }[support]
-    found = _support_of(parameter, prior)
-    if found != support:
-        raise SpecificationError(f"the prior {prior} of {parameter!r} is {found}", allowed)
 
 
 def _location_scale(design: Design, family: Family, link: Link) -> tuple[float, float]:
@@ -251,7 +244,7 @@ def _spread(column: ArrayLike) -> float:
 def _targets(matrices: DesignMatrices, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The parameters that each name a user may write stands for."""
     slopes = tuple(term for term in matrices.terms if term != _INTERCEPT)
-    targets: dict[str, tuple[str, ...]] = {name: (name,) for name in names}
+    targets: dict[str, tuple[str, ...]] = {name: (name,) for name in (*names, BASELINE)}
     if slopes:
         targets.setdefault("beta", slopes)
     for group in matrices.groups:
@@ -272,74 +265,3 @@ def _support(target: str, matrices: DesignMatrices) -> str:
     if target in matrices.terms:
         return "real"
     return "correlation" if target.startswith("corr_") else "positive"
-
-
-def _check_correlation(parameter: str, prior: Prior, support: str) -> None:
-    if support != "correlation":
-        raise SpecificationError(
-            f"the prior {prior} of {parameter!r} is one of correlation matrices",
-            "a distribution of one number",
-        )
-    if prior.name != "LKJ" or set(prior.params) != {"eta"} or not prior.params["eta"] > 0:
-        raise SpecificationError(
-            f"the prior {prior} of {parameter!r} isn't one of correlation matrices",
-            'pa.Prior("LKJ", eta=2) with eta above 0',
-        )
-
-
-def _check_signature(parameter: str, prior: Prior) -> None:
-    """PyMC must know the distribution, and the distribution its parameters."""
-    kind = getattr(pm, prior.name, None)
-    if not (inspect.isclass(kind) and issubclass(kind, pm.Distribution)):
-        known = [name for name in dir(pm) if _is_continuous(getattr(pm, name))]
-        raise SpecificationError(
-            f"the prior of {parameter!r} is a {prior.name!r}, which PyMC doesn't know",
-            "a continuous distribution by PyMC's name",
-            suggestion(prior.name, known),
-        )
-    known = inspect.signature(kind.dist).parameters.values()
-    allowed = [key.name for key in known if key.kind not in _VARIADIC]
-    wrong = [key for key in prior.params if key not in allowed]
-    if wrong:
-        raise SpecificationError(
-            f"the prior {prior} of {parameter!r} has the unknown parameter {listing(wrong)}",
-            listing(allowed),
-        )
-
-
-def _support_of(parameter: str, prior: Prior) -> str:
-    """Where a prior lives, in the words of the messages."""
-    if prior.name in _NOT_A_PRIOR:
-        return "no proper density"
-    try:
-        with pm.Model() as scratch:
-            variable = getattr(pm, prior.name)("parameter", **prior.params)
-        pm.logp(variable, 1.0).eval(mode=Mode(linker="py", optimizer="merge"))
-    except Exception as error:
-        reason = " ".join(str(error).split("\n")[0].split())
-        raise SpecificationError(
-            f"the prior {prior} of {parameter!r} is refused by PyMC: {reason}"
-        ) from error
-    if variable.ndim or not variable.dtype.startswith("float"):
-        return "multivariate" if variable.ndim else "discrete"
-    return _support_by_transform(scratch, variable)
-
-
-def _support_by_transform(model: pm.Model, variable: TensorVariable) -> str:
-    """PyMC's transform to the real line tells the support."""
-    transform = model.rvs_to_transforms[variable]
-    if transform is None:
-        return "real"
-    kind = type(transform).__name__
-    if kind in ("LogTransform", "LogOddsTransform"):
-        return "positive"
-    if kind != "Interval":
-        return "on a circle" if kind == "CircularTransform" else "on another support"
-    lower, upper = transform.args_fn(*variable.owner.inputs)
-    if lower is not None and float(lower.eval()) >= 0:
-        return "positive"
-    return "real" if lower is None and upper is None else "bounded"
-
-
-def _is_continuous(kind: object) -> bool:
-    return inspect.isclass(kind) and issubclass(kind, pm.Continuous)

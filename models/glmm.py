@@ -15,6 +15,7 @@ from popavg.frames import MissingPolicy
 from popavg.links import Link, get_link
 from popavg.models.build import build_model
 from popavg.models.random_effects import Parametrization
+from popavg.models.record import LikelihoodForm
 
 __all__ = [
     "glm",
@@ -32,6 +33,7 @@ def glmm(
     family: Family | None = None,
     priors: Mapping[str, object] | None = None,
     parametrization: Parametrization = "noncentered",
+    likelihood: LikelihoodForm = "latent",
     missing: MissingPolicy = "error",
 ) -> pm.Model:
     """Build a mixed model with normal random effects.
@@ -49,11 +51,18 @@ def glmm(
         ``logit``, ``probit``, ``cloglog``, ``log`` or ``identity``; there is no default.
     family : Family, optional
         By default what the link and the response make it: Bernoulli, binomial, Poisson, Gaussian.
-    priors : mapping of str to Prior, optional
+    priors : mapping of str to Prior or str, optional
         Priors by parameter in place of the defaults: ``"Intercept"`` (at the covariates' means),
-        a term, ``"beta"`` (all slopes), ``"sd_<group>"``, ``"corr_<group>"``, ``"sigma"``.
+        a term, ``"beta"`` (all slopes), ``"sd_<group>"``, ``"corr_<group>"``, ``"sigma"``; as text
+        ``"Normal(0, 1)"`` or ``"P(sd > 3) = 0.05"``, as a :class:`popavg.Prior` or a PreliZ
+        distribution. ``"baseline"`` in place of ``"Intercept"``: the population mean at the
+        average row, for random intercepts and the probit, log or identity link.
     parametrization : {"noncentered", "centered"}
         What is sampled for the random effects; centred is faster where clusters are large.
+    likelihood : {"latent", "integrated"}
+        Whether the random effects are sampled, or integrated out of the likelihood: exact and
+        many times faster, for one grouping factor with one or two effects. The parameters,
+        priors and names are the same; there is no ``u_g``.
     missing : {"error", "drop"}
         What to do with rows that have missing values in a used column.
 
@@ -72,7 +81,8 @@ def glmm(
     DataError
         The data don't fit it.
     SpecificationError
-        An unknown link, family, parametrization, or a prior that doesn't fit its parameter.
+        An unknown link, family, parametrization, or a prior that doesn't fit its parameter;
+        random effects that can't be integrated out.
 
     Notes
     -----
@@ -80,6 +90,13 @@ def glmm(
     is an intercept, the other columns of X are centred inside and β is what it would be without:
     β_0 = α − Σ_k x̄_k β_k; the sampler then meets an intercept and slopes that hardly depend on
     each other. Names that begin with ``_`` are the sampler's own.
+
+    With ``likelihood="integrated"`` the log density of ``y`` is one number,
+    Σ_i log ∫ ∏_j p(y_ij | η_ij + z_ij'u) dN(u; 0, Σ), an ordinary node with a gradient: add
+    priors, potentials and deterministics as to any model. What it costs stands in
+    :func:`popavg.models.integrated.integrated_log_likelihood`, which is also there for predictors
+    that no formula gives. Draws of ``y`` (prior and posterior predictive) are of new clusters
+    with the same rows; ``pm.compute_log_likelihood`` gives the total. There is no Hessian.
 
     Examples
     --------
@@ -91,7 +108,7 @@ def glmm(
     require_groups(Formula.parse(formula))
     return _build(
         formula, data, link=link, family=family, priors=priors, parametrization=parametrization,
-        missing=missing,
+        likelihood=likelihood, missing=missing,
     )  # fmt: skip
 
 
@@ -243,7 +260,7 @@ def glm(
         )
     return _build(
         formula, data, link=link, family=family, priors=priors, parametrization="noncentered",
-        missing=missing,
+        likelihood="latent", missing=missing,
     )  # fmt: skip
 
 
@@ -255,6 +272,7 @@ def _build(
     family: Family | None,
     priors: Mapping[str, object] | None,
     parametrization: Parametrization,
+    likelihood: LikelihoodForm,
     missing: MissingPolicy,
 ) -> pm.Model:
     found = get_link(link)
@@ -267,5 +285,6 @@ def _build(
         )
     design = Design.build(formula, data, family=implied, missing=missing)
     return build_model(
-        design, link=found, family=implied, priors=priors, parametrization=parametrization
-    )
+        design, link=found, family=implied, priors=priors, parametrization=parametrization,
+        likelihood=likelihood,
+    )  # fmt: skip

@@ -8,13 +8,14 @@ from typing import cast
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from numpy.typing import NDArray
 from pytensor.tensor.variable import TensorVariable
 
 from popavg.design import Design
 from popavg.families import Family
 from popavg.links import Link
 
-__all__ = ["LOG_PROBABILITIES", "observe"]
+__all__ = ["LOG_PROBABILITIES", "observe", "response_drawer"]
 
 type LogProbability = Callable[[TensorVariable], TensorVariable]
 
@@ -64,14 +65,13 @@ def observe(
     if family.name == "gaussian":
         return pm.Normal("y", mu=predictor, sigma=sigma, observed=response.y, dims="obs")
     y = response.y.astype(np.int64)
+    parameters = (predictor, *_trials(design, family))
     if family.name == "poisson":
-        draw, logp, parameters = _draw_poisson, _log_poisson, (predictor,)
+        draw, logp = _draw_poisson, _log_poisson
     elif family.name == "binomial":
-        trials = np.asarray(response.trials, dtype=np.int64)
         draw, logp = _draw_binomial(link), _log_binomial(link)
-        parameters = (predictor, trials)
     else:
-        draw, logp, parameters = _draw_bernoulli(link), _log_bernoulli(link), (predictor,)
+        draw, logp = _draw_bernoulli(link), _log_bernoulli(link)
     observed = pm.CustomDist(
         "y",
         *parameters,
@@ -82,6 +82,42 @@ def observe(
         dims="obs",
     )
     return cast(TensorVariable, observed)
+
+
+def response_drawer(
+    design: Design, *, link: Link, family: Family
+) -> Callable[[TensorVariable, TensorVariable | None], TensorVariable]:
+    """A function of the predictor (and sigma) that gives a draw of the response as a variable.
+
+    Parameters
+    ----------
+    design : popavg.design.Design
+        Holds the trials.
+    link : popavg.links.Link
+        The link.
+    family : popavg.families.Family
+        The distribution.
+
+    Returns
+    -------
+    callable
+        ``(predictor, sigma) -> response``, without a name and outside of any model.
+    """
+    if family.name == "gaussian":
+        return lambda predictor, sigma: pm.Normal.dist(mu=predictor, sigma=sigma)
+    draws: dict[str, Callable[[], Callable[..., TensorVariable]]] = {
+        "poisson": lambda: _draw_poisson,
+        "binomial": lambda: _draw_binomial(link),
+        "bernoulli": lambda: _draw_bernoulli(link),
+    }
+    draw, trials = draws[family.name](), _trials(design, family)
+    return lambda predictor, _: draw(predictor, *trials, size=None)
+
+
+def _trials(design: Design, family: Family) -> tuple[NDArray[np.int64], ...]:
+    if family.name != "binomial":
+        return ()
+    return (np.asarray(design.response.trials, dtype=np.int64),)
 
 
 def _log_logit(eta: TensorVariable) -> TensorVariable:

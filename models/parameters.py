@@ -55,7 +55,7 @@ def prior_scalar(name: str, prior: Prior, scale: ArrayLike | None = None) -> Ten
     name : str
         Its name in the model whose context is open.
     prior : Prior
-        Checked before: see :func:`popavg.models.default_priors.check_prior`.
+        Checked before: see :func:`popavg.prior_checks.check_prior`.
     scale : float, optional
         See :class:`Scaled`; only for parameters on the whole line.
 

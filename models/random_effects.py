@@ -15,7 +15,13 @@ from popavg.models.default_priors import correlation_name, sd_names
 from popavg.models.parameters import prior_vector
 from popavg.priors import Prior
 
-__all__ = ["Parametrization", "add_random_effects", "group_coords"]
+__all__ = [
+    "Parametrization",
+    "add_deviations",
+    "add_random_effects",
+    "add_root",
+    "group_coords",
+]
 
 Parametrization = Literal["noncentered", "centered"]
 
@@ -75,12 +81,66 @@ def add_random_effects(
     takes long to compile, aren't needed.
     """
     name = group.name
-    sd = prior_vector(f"sd_{name}", [priors[key] for key in sd_names(group)], dims=f"effect_{name}")
-    factor = _add_correlations(group, priors)
+    sd, factor = _add_scales(group, priors)
     build = _noncentered if parametrization == "noncentered" else _centered
     columns = build(group, sd, factor)
     pm.Deterministic(f"u_{name}", pt.stack(columns, axis=1), dims=(name, f"effect_{name}"))
     return _rows(group, columns)
+
+
+def add_root(group: GroupDesign, priors: Mapping[str, Prior]) -> TensorVariable:
+    """Add ``sd_<g>`` and ``corr_<g>`` to the model whose context is open, and no effects.
+
+    Parameters
+    ----------
+    group : GroupDesign
+        Names and effects.
+    priors : mapping of str to Prior
+        Complete priors, as :func:`popavg.models.default_priors.resolve_priors` returns.
+
+    Returns
+    -------
+    TensorVariable, shape (effects, effects)
+        The lower triangular root L of the effects' covariance Σ = L L'.
+    """
+    sd, factor = _add_scales(group, priors)
+    size = len(group.effects)
+    if size == 1:
+        return sd.reshape((1, 1))
+    entries = [
+        pt.as_tensor(sd[i] * factor.get((i, j), 0.0), dtype="float64")
+        for i in range(size)
+        for j in range(size)
+    ]
+    return pt.stack(entries).reshape((size, size))
+
+
+def _add_scales(group: GroupDesign, priors: Mapping[str, Prior]) -> tuple[TensorVariable, Factor]:
+    """Standard deviations and the Cholesky factor of the correlations."""
+    return add_deviations(group, priors), _add_correlations(group, priors)
+
+
+def add_deviations(group: GroupDesign, priors: Mapping[str, Prior]) -> TensorVariable:
+    """Add ``sd_<g>`` to the model whose context is open, or find it there.
+
+    Parameters
+    ----------
+    group : GroupDesign
+        Names and effects.
+    priors : mapping of str to Prior
+        Complete priors, as :func:`popavg.models.default_priors.resolve_priors` returns.
+
+    Returns
+    -------
+    TensorVariable, shape (effects,)
+        A prior on the baseline needs the standard deviations before the effects do.
+    """
+    name = f"sd_{group.name}"
+    known = pm.modelcontext(None).named_vars.get(name)
+    if known is not None:
+        return known
+    own = [priors[key] for key in sd_names(group)]
+    return prior_vector(name, own, dims=f"effect_{group.name}")
 
 
 def _add_correlations(group: GroupDesign, priors: Mapping[str, Prior]) -> Factor:

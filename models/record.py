@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import pymc as pm
 from pytensor.tensor.variable import TensorVariable
@@ -13,7 +14,12 @@ from popavg.families import Family
 from popavg.links import Link
 from popavg.priors import Prior
 
-__all__ = ["ModelRecord", "additions", "model_record", "note_record"]
+if TYPE_CHECKING:
+    from popavg.models.random_effects import Parametrization
+
+__all__ = ["LikelihoodForm", "ModelRecord", "additions", "model_record", "note_record"]
+
+LikelihoodForm = Literal["latent", "integrated"]
 
 _ATTRIBUTE = "popavg"
 
@@ -35,21 +41,25 @@ class ModelRecord:
     parametrization : str
         ``"noncentered"`` or ``"centered"``.
     predictor : TensorVariable, shape (obs,)
-        The linear predictor, for those who add to the model.
+        The linear predictor, for those who add to the model; without the random effects where
+        these are integrated out.
     internal : tuple of str
         Variables that exist for the sampler's sake and aren't results.
     built : tuple of str
         All variables that the builder made; others are the user's.
+    likelihood : str
+        ``"latent"`` or ``"integrated"``.
     """
 
     design: Design
     link: Link
     family: Family
     priors: dict[str, Prior]
-    parametrization: str
+    parametrization: Parametrization
     predictor: TensorVariable
     internal: tuple[str, ...]
     built: tuple[str, ...]
+    likelihood: LikelihoodForm = "latent"
 
 
 def note_record(model: pm.Model, record: ModelRecord) -> None:

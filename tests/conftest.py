@@ -181,3 +181,104 @@ def _make_fit(
             coords |= {name: list(group.levels)}
     posterior = xr.Dataset(variables, coords=coords)
     return fit_tree(design, specify(design, chosen, family), {"posterior": posterior})
+
+
+@pytest.fixture(scope="session")
+def crossover() -> pd.DataFrame:
+    """Electrocardiograms of 67 patients in a two-period crossover trial (Jones & Kenward 1989).
+
+    55 of the 67 pairs are equal, so that the standard deviation between patients is hardly known.
+    """
+    counts = {
+        ("active", "placebo"): {(0, 0): 6, (0, 1): 0, (1, 0): 6, (1, 1): 22},
+        ("placebo", "active"): {(0, 0): 9, (0, 1): 4, (1, 0): 2, (1, 1): 18},
+    }
+    pairs = [
+        (arms, y) for arms, cells in counts.items() for y, n in cells.items() for _ in range(n)
+    ]
+    rows = [
+        {"patient": i, "period": p, "treatment": arms[p], "normal": y[p]}
+        for i, (arms, y) in enumerate(pairs)
+        for p in (0, 1)
+    ]
+    frame = pd.DataFrame(rows)
+    frame["treatment"] = pd.Categorical(frame["treatment"], ["placebo", "active"])
+    return frame
+
+
+@pytest.fixture(scope="session")
+def exact_fit() -> Callable[..., xr.DataTree]:
+    """A factory of fits by importance resampling from the integrated posterior: no Markov chain."""
+    return _exact_fit
+
+
+def _exact_fit(
+    formula: str,
+    data: pd.DataFrame,
+    priors: Mapping[str, str],
+    *,
+    link: str = "logit",
+    shape: tuple[int, int] = (4, 250),
+    seed: int = 1,
+) -> xr.DataTree:
+    """One random intercept; ``priors`` by parameter as text, complete."""
+    from dataclasses import replace
+
+    from scipy.optimize import minimize
+
+    from popavg.design import Design, family_of
+    from popavg.links import get_link
+    from popavg.posterior_tools.integrated_design import IntegratedDesign
+    from popavg.posterior_tools.integrated_likelihood import log_likelihood
+    from popavg.posterior_tools.tree import fit_tree, specify
+    from popavg.priors import Prior
+
+    chosen = get_link(link)
+    family = family_of(formula, chosen)
+    design = Design.build(formula, data, family=family)
+    integrated = IntegratedDesign.build(design, chosen, family)
+    terms, sd = list(design.matrices.terms), f"sd_{integrated.group.name}"
+    own = {name: Prior.parse(text, name) for name, text in priors.items()}
+    means = np.where([term == "Intercept" for term in terms], 0.0, design.matrices.X.mean(axis=0))
+
+    def coefficients(points: np.ndarray) -> np.ndarray:
+        beta = points[:, :-1].copy()
+        beta[:, 0] -= beta @ means
+        return beta
+
+    def log_density(points: np.ndarray) -> np.ndarray:
+        eta, root = integrated.predictor(coefficients(points)), np.exp(points[:, -1:, None])
+        found = log_likelihood(integrated.outcomes, eta, root).sum(axis=1) + points[:, -1]
+        for column, name in zip(points.T, [*terms, sd], strict=True):
+            values = np.exp(column) if name == sd else column
+            found = found + own[name].log_density(values)
+        return found
+
+    start = np.zeros(len(terms) + 1)
+    mode = minimize(lambda p: -float(log_density(p[None])[0]), start, options={"gtol": 1e-3})
+    rng, nu, kept = np.random.default_rng(seed), 5, shape[0] * shape[1]
+    normal = rng.standard_normal((6 * kept, len(start)))
+    width = rng.chisquare(nu, len(normal)) / nu
+    root = 1.2 * np.linalg.cholesky(mode.hess_inv)
+    points = mode.x + (normal / np.sqrt(width)[:, None]) @ root.T
+    proposal = -(nu + len(start)) / 2 * np.log1p((normal**2).sum(axis=1) / width / nu)
+    near = points[:, -1] < 6
+    points, log_weights = points[near], log_density(points[near]) - proposal[near]
+    weights = np.exp(log_weights - log_weights.max())
+    drawn = points[rng.choice(len(points), kept, p=weights / weights.sum())]
+    effect = f"effect_{integrated.group.name}"
+    posterior = xr.Dataset(
+        {
+            "beta": (("chain", "draw", "term"), coefficients(drawn).reshape(*shape, -1)),
+            sd: (("chain", "draw", effect), np.exp(drawn[:, -1]).reshape(*shape, 1)),
+        },
+        coords={
+            "chain": range(shape[0]),
+            "draw": range(shape[1]),
+            "term": terms,
+            effect: ["Intercept"],
+        },
+    )
+    stored = {name: prior.to_dict() for name, prior in own.items()}
+    specification = replace(specify(design, chosen, family), priors=stored)
+    return fit_tree(design, specification, {"posterior": posterior})

@@ -1,5 +1,7 @@
 """Default priors, and the refusal of priors that don't fit."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from popavg.design import Design, family_of
 from popavg.errors import DataError, SpecificationError
 from popavg.links import get_link
-from popavg.models.default_priors import check_prior, default_priors, resolve_priors
+from popavg.models.default_priors import default_priors, resolve_priors
 from popavg.priors import Prior
 
 RNG = np.random.default_rng(3)
@@ -27,7 +29,7 @@ SLOPES = "y ~ dose + time + (1 + time | g)"
 
 
 def priors_of(
-    formula: str, link: str = "logit", user: dict[str, Prior] | None = None
+    formula: str, link: str = "logit", user: Mapping[str, object] | None = None
 ) -> dict[str, Prior]:
     family = family_of(formula, get_link(link))
     design = Design.build(formula, FRAME, family=family)
@@ -114,47 +116,46 @@ def test_the_intercept_of_a_model_without_one_is_unknown() -> None:
         priors_of("y ~ 0 + time + (1 | g)", user={"Intercept": Prior("Normal", mu=0, sigma=1)})
 
 
-ACCEPTED = [
-    ("real", Prior("StudentT", nu=7, mu=0, sigma=2.5)),
-    ("real", Prior("Normal", mu=0, tau=1)),
-    ("real", Prior("Cauchy", alpha=0, beta=2.5)),
-    ("positive", Prior("Exponential", lam=1)),
-    ("positive", Prior("Gamma", alpha=2, beta=0.1)),
-    ("positive", Prior("Uniform", lower=0, upper=0.5)),
-    ("positive", Prior("TruncatedNormal", mu=0, sigma=1, lower=0)),
-    ("correlation", Prior("LKJ", eta=1)),
-]
+def test_user_priors_may_be_text_by_name_and_by_family() -> None:
+    user = {"beta": "Normal(0, 1)", "sd_g": "P(sd > 3) = 0.05", "sd_g[time]": "HalfNormal(2)"}
+    priors = priors_of(SLOPES, user=user | {"corr_g": "LKJ(1)"})
+    assert priors["dose"] == priors["time"] == Prior("Normal", 0, 1)
+    assert priors["sd_g[Intercept]"].params["lam"] == pytest.approx(-np.log(0.05) / 3)
+    assert priors["sd_g[time]"] == Prior("HalfNormal", 2)
+    assert priors["corr_g"] == Prior("LKJ", 1)
 
 
-@pytest.mark.parametrize(("support", "prior"), ACCEPTED, ids=str)
-def test_fitting_priors_are_accepted(support: str, prior: Prior) -> None:
-    check_prior("parameter", prior, support)
+def test_a_penalised_complexity_prior_of_a_coefficient_is_refused() -> None:
+    with pytest.raises(SpecificationError, match=r"of 'time' is positive.*whole real line"):
+        priors_of(SLOPES, user={"time": "P(time > 3) = 0.05"})
 
 
-REFUSED = [
-    ("positive", Prior("Normal", mu=0, sigma=1), "is real.*positive numbers"),
-    ("positive", Prior("Uniform", lower=-1, upper=1), "is bounded"),
-    ("positive", Prior("LKJ", eta=2), "correlation matrices"),
-    ("real", Prior("HalfNormal", sigma=1), "is positive.*whole real line"),
-    ("real", Prior("Uniform", lower=-1, upper=1), "is bounded.*whole real line"),
-    ("real", Prior("Beta", alpha=1, beta=1), "is positive"),
-    ("real", Prior("VonMises", mu=0, kappa=1), "on a circle"),
-    ("real", Prior("Poisson", mu=2), "is discrete"),
-    ("real", Prior("DiracDelta", c=0.0), "no proper density"),
-    ("real", Prior("Flat"), "no proper density"),
-    ("real", Prior("Normla", mu=0), "PyMC doesn't know.*[Dd]id you mean 'Normal'"),
-    ("real", Prior("Model"), "PyMC doesn't know"),
-    ("real", Prior("Normal", mu=0, scale=1), "unknown parameter 'scale'.*'mu', 'sigma', 'tau'"),
-    ("real", Prior("Normal", mu=0, sigma=-1), "refused by PyMC: sigma > 0"),
-    ("real", Prior("Normal", sigma=1, tau=1), "refused by PyMC"),
-    ("positive", Prior("Gamma"), "refused by PyMC"),
-    ("correlation", Prior("Normal", mu=0, sigma=1), 'pa.Prior."LKJ", eta=2'),
-    ("correlation", Prior("LKJ", eta=0), "eta above 0"),
-    ("correlation", Prior("LKJ", n=2), "eta above 0"),
-]
+@pytest.mark.parametrize("own", [[("time", "Normal(0, 1)")], "Normal(0, 1)"])
+def test_priors_are_a_mapping(own: object) -> None:
+    with pytest.raises(SpecificationError, match=r"priors=\{'time': 'Normal\(0, 1\)'\}"):
+        priors_of(SLOPES, user=own)
 
 
-@pytest.mark.parametrize(("support", "prior", "message"), REFUSED, ids=str)
-def test_priors_that_dont_fit_are_refused(support: str, prior: Prior, message: str) -> None:
-    with pytest.raises(SpecificationError, match=message):
-        check_prior("parameter", prior, support)
+@pytest.mark.parametrize("wide", ["HalfCauchy(1e6)", "Uniform(0, 1e9)", "LogNormal(50, 1)"])
+def test_a_standard_deviation_with_its_mass_at_infinity_is_refused(wide: str) -> None:
+    words = r"'sd_g' has half of its mass above .*median below 1e\+03.*P\(sd > 3\) = 0.05"
+    with pytest.raises(SpecificationError, match=words):
+        priors_of("y ~ time + (1 | g)", user={"sd_g": wide})
+
+
+def test_what_is_wide_depends_on_the_scale() -> None:
+    frame = FRAME.assign(weight=1e8 * FRAME["weight"], time=1e-8 * FRAME["time"])
+    wide = {"sd_g": "HalfNormal(1e9)", "sigma": "HalfNormal(1e9)"}
+    for formula, link, user in (
+        ("weight ~ dose + (1 | g)", "identity", wide),
+        ("y ~ time + (0 + time | g)", "logit", {"sd_g": "HalfNormal(1e9)"}),
+    ):
+        family = family_of(formula, get_link(link))
+        design = Design.build(formula, frame, family=family)
+        assert resolve_priors(design, family, get_link(link), user)["sd_g"].name == "HalfNormal"
+
+
+@pytest.mark.parametrize("improper", ["HalfFlat()", "Flat()"])
+def test_improper_priors_are_refused(improper: str) -> None:
+    with pytest.raises(SpecificationError, match=r"'sd_g' is improper.*HalfNormal or Exponential"):
+        priors_of("y ~ time + (1 | g)", user={"sd_g": improper})

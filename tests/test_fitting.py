@@ -37,6 +37,7 @@ def cbpp_fit() -> xr.DataTree:
         CBPP,
         pa.load_dataset("cbpp"),
         link="logit",
+        method="latent",
         seed=1,
         cores=2,
         prior=True,
@@ -106,9 +107,96 @@ def test_arviz_takes_the_fit(cbpp_fit: xr.DataTree) -> None:
         assert az.loo(cbpp_fit).elpd < 0
 
 
-def test_the_same_seed_gives_the_same_draws_on_any_number_of_cores() -> None:
+@pytest.fixture(scope="module")
+def integrated_fit() -> xr.DataTree:
+    """By the method that suits the model, with all further groups."""
+    return pa.fit(
+        CBPP,
+        pa.load_dataset("cbpp"),
+        link="logit",
+        method="auto",
+        seed=1,
+        prior=True,
+        posterior_predictive=True,
+        log_likelihood=True,
+        progress=False,
+    )
+
+
+def test_auto_integrates_the_effects_out(integrated_fit: xr.DataTree) -> None:
+    posterior = integrated_fit["posterior"].to_dataset()
+    assert set(posterior.data_vars) == {"beta", "sd_herd"}
+    assert posterior["beta"].dims == ("chain", "draw", "term")
+    assert dict(posterior.sizes) == {"chain": 4, "draw": 1000, "term": 4, "effect_herd": 1}
+    specification = read_specification(integrated_fit)
+    told = specification.sampler
+    assert told["method"] == "importance"
+    assert "k̂" in told["why"]
+    assert told["pareto_k"] < 0.7
+    assert told["seed"] == 1
+    assert told["verdict"] == []
+    assert "pymc" not in specification.versions
+    assert {"lp", "khat"} <= set(integrated_fit["sample_stats"].data_vars)
+
+
+def test_its_predictive_draws_are_those_of_a_latent_fit(
+    integrated_fit: xr.DataTree, cbpp_fit: xr.DataTree
+) -> None:
+    """Mean and variance of every row's replicates: the clusters' own effects are in them."""
+    for name, tolerance in (("posterior_predictive", 0.15), ("prior_predictive", 0.22)):
+        one, other = (fit[name]["y"] for fit in (integrated_fit, cbpp_fit))
+        assert one.dims == other.dims
+        assert one.dtype == other.dtype
+        spread = other.std(("chain", "draw")).to_numpy()
+        for moment in ("mean", "std"):
+            a, b = (getattr(y, moment)(("chain", "draw")).to_numpy() for y in (one, other))
+            assert np.max(np.abs(a - b) / spread) < tolerance
+    prior = integrated_fit["prior"].to_dataset()
+    assert set(prior.data_vars) == {"beta", "sd_herd"}
+    assert prior["beta"].dims == ("chain", "draw", "term")
+
+
+def test_its_log_likelihood_is_the_clusters(integrated_fit: xr.DataTree) -> None:
+    from scipy.integrate import quad
+    from scipy.special import expit
+    from scipy.stats import binom, norm
+
+    found = integrated_fit["log_likelihood"]["y"]
+    data = integrated_fit["constant_data"]
+    assert found.dims == ("chain", "draw", "herd")
+    assert found["herd"].to_numpy().tolist() == [str(i) for i in range(1, 16)]
+    draw = {"chain": 2, "draw": 11}
+    beta = integrated_fit["posterior"]["beta"].isel(draw).to_numpy()
+    sd = float(integrated_fit["posterior"]["sd_herd"].isel(draw)[0])
+    eta, index = data["X"].to_numpy() @ beta, data["index_herd"].to_numpy()
+    y, n = integrated_fit["observed_data"]["y"].to_numpy(), data["trials"].to_numpy()
+    for cluster in (0, 7, 14):
+        rows = index == cluster
+
+        def density(u: float, rows: np.ndarray = rows) -> float:
+            return norm.pdf(u, 0, sd) * binom.pmf(y[rows], n[rows], expit(eta[rows] + u)).prod()
+
+        expected = np.log(quad(density, -9 * sd, 9 * sd, limit=200)[0])
+        assert float(found.isel(draw)[cluster]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_arviz_leaves_out_clusters(integrated_fit: xr.DataTree) -> None:
+    found = az.loo(integrated_fit, pointwise=True)
+    assert found.elpd_i.dims == ("herd",)
+    assert float(found.pareto_k.max()) < 0.7
+
+
+def test_what_was_done_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    quick_fit(CBPP, pa.load_dataset("cbpp"), link="logit", method="auto", progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Priors")
+    assert lines[-1].startswith("Method: importance (independent draws by importance sampling)")
+
+
+@pytest.mark.parametrize("method", ["importance", "nuts", "latent"])
+def test_the_same_seed_gives_the_same_draws_on_any_number_of_cores(method: str) -> None:
     data = pa.load_dataset("cbpp")
-    fits = [quick_fit(CBPP, data, link="logit", cores=cores) for cores in (1, 2)]
+    fits = [quick_fit(CBPP, data, link="logit", cores=cores, method=method) for cores in (1, 2)]
     xr.testing.assert_identical(
         fits[0]["posterior"].to_dataset().drop_attrs(),
         fits[1]["posterior"].to_dataset().drop_attrs(),
@@ -119,12 +207,13 @@ _COLD = """
 import sys, warnings, numpy as np, popavg as pa
 warnings.simplefilter("ignore")
 fit = pa.fit({formula!r}, pa.load_dataset("cbpp"), link="logit", draws=150, tune=200, chains=2,
-             seed=3, progress=False)
+             seed=3, progress=False, method={method!r})
 np.save(sys.argv[1], fit["posterior"]["beta"].to_numpy())
 """
 
 
-def test_cold_and_warm_caches_give_the_same_draws(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["importance", "nuts", "latent"])
+def test_cold_and_warm_caches_give_the_same_draws(tmp_path: Path, method: str) -> None:
     """In fresh processes that have nothing compiled, then everything."""
     environment = {
         **os.environ,
@@ -133,12 +222,26 @@ def test_cold_and_warm_caches_give_the_same_draws(tmp_path: Path) -> None:
     }
     draws = []
     for name in ("cold", "warm"):
-        script = _COLD.format(formula=CBPP)
+        script = _COLD.format(formula=CBPP, method=method)
         target = tmp_path / f"{name}.npy"
         command = [sys.executable, "-c", script, str(target)]
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
         draws.append(np.load(target))
     np.testing.assert_array_equal(draws[0], draws[1])
+
+
+_NO_PYMC = """
+import sys, popavg as pa
+pa.fit({formula!r}, pa.load_dataset("cbpp"), link="logit", method="auto", seed=3,
+       progress=False)
+loaded = [name for name in ("pymc", "pytensor", "nutpie", "statsmodels") if name in sys.modules]
+assert not loaded, loaded
+"""
+
+
+def test_importance_sampling_needs_no_pymc() -> None:
+    command = [sys.executable, "-c", _NO_PYMC.format(formula=CBPP)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
 
 
 _INTERRUPTED = """
@@ -152,7 +255,7 @@ nutpie.sample = sample
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     fit = pa.fit("resp ~ age + (1 | id)", pa.load_dataset("ohio"), link="logit", draws=1_000_000,
-                 tune=100, chains=2, seed=1, progress=False)
+                 tune=100, chains=2, seed=1, progress=False, method=sys.argv[1])
 beta = fit["posterior"]["beta"].to_numpy()
 sampler = json.loads(fit.attrs["popavg"])["sampler"]
 print(json.dumps({"finite": bool(np.isfinite(beta).all()), "shape": beta.shape,
@@ -160,8 +263,9 @@ print(json.dumps({"finite": bool(np.isfinite(beta).all()), "shape": beta.shape,
 """
 
 
-def test_ctrl_c_keeps_whole_draws() -> None:
-    command = [sys.executable, "-c", _INTERRUPTED]
+@pytest.mark.parametrize("method", ["nuts", "latent"])
+def test_ctrl_c_keeps_whole_draws(method: str) -> None:
+    command = [sys.executable, "-c", _INTERRUPTED, method]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     told = json.loads(done.stdout.strip().splitlines()[-1])
     assert told["finite"]
@@ -174,7 +278,7 @@ def test_ctrl_c_keeps_whole_draws() -> None:
 
 def test_a_bad_fit_warns_in_words_and_keeps_the_words() -> None:
     with pytest.warns(FitWarning, match="effective draws"):
-        fit = pa.fit(CBPP, pa.load_dataset("cbpp"), link="logit", **QUICK)
+        fit = pa.fit(CBPP, pa.load_dataset("cbpp"), link="logit", method="latent", **QUICK)
     assert read_specification(fit).sampler["verdict"]
 
 
@@ -242,6 +346,7 @@ def test_slopes_go_through_saving_and_prediction(slopes_fit: xr.DataTree, tmp_pa
         ((CBPP, None), {"link": "logit"}, SpecificationError, "no data were given"),
         ((CBPP, "cbpp"), {"link": "logit", "draws": 0}, SpecificationError, "draws=0"),
         ((CBPP, "cbpp"), {"link": "logit", "keep": ["when"]}, DataError, "'when' is not in the"),
+        ((CBPP, "cbpp"), {"link": "logit", "method": "mcmc"}, SpecificationError, "'mcmc' is unkn"),
         ((CBPP, "cbpp"), {"link": "logit", "seed": -1}, SpecificationError, "seed=-1"),
         ((CBPP, "cbpp"), {"link": "logit", "target_accept": 1.0}, SpecificationError, "target_acc"),
     ],
@@ -266,16 +371,8 @@ def test_a_model_comes_alone_and_from_a_builder() -> None:
 
 
 def test_priors_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    from popavg.models.record import model_record
-    from popavg.workflows.fitting import _print_priors
-
-    model = pa.models.glmm(
-        CBPP,
-        pa.load_dataset("cbpp"),
-        link="logit",
-        priors={"sd_herd": pa.Prior("Exponential", lam=1)},
-    )
-    _print_priors(model_record(model))
+    data, own = pa.load_dataset("cbpp"), {"sd_herd": pa.Prior("Exponential", lam=1)}
+    quick_fit(CBPP, data, link="logit", priors=own, progress=True)
     printed = capsys.readouterr().out
     assert "sd_herd" in printed
     assert "Exponential(lam=1)" in printed

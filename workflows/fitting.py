@@ -1,46 +1,45 @@
-"""Fit a mixed model: build, sample, judge, and pack everything into one tree."""
+"""Fit a mixed model: read, draw, judge, and pack everything into one tree."""
 
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pymc as pm
 import xarray as xr
 
-from popavg.design import Design, family_of, require_groups
 from popavg.errors import SpecificationError
-from popavg.families import Family
-from popavg.formula import Formula
 from popavg.frames import MissingPolicy
-from popavg.links import Link, get_link
-from popavg.models.build import build_model
-from popavg.models.record import ModelRecord, additions, model_record
+from popavg.links import Link
 from popavg.posterior_tools.tree import fit_tree, specify, versions
-from popavg.workflows.sampling import Sampler, sample
+from popavg.priors import Prior
+from popavg.workflows.further_groups import Wanted, further_groups, public
+from popavg.workflows.methods import Drawn, Method, draw
+from popavg.workflows.problem import (
+    Problem,
+    problem_of_formula,
+    problem_of_model,
+    read_design,
+)
+from popavg.workflows.sampling import Sampler
 from popavg.workflows.verdict import judge, warn_if_needed
 
 if TYPE_CHECKING:
+    import pymc as pm
+
     from popavg.models.random_effects import Parametrization
 
 __all__ = ["fit", "read_design"]
 
-_ENGINES = ("pymc", "pytensor", "nutpie", "numba")
-
-
-@dataclass(frozen=True)
-class _Groups:
-    """Which further groups a fit should have."""
-
-    prior: bool
-    posterior_predictive: bool
-    log_likelihood: bool
+_ENGINES = {
+    "importance": ("numba",),
+    "nuts": ("pymc", "pytensor", "nutpie", "numba"),
+    "latent": ("pymc", "pytensor", "nutpie", "numba"),
+}
 
 
 def fit(
@@ -49,6 +48,7 @@ def fit(
     *,
     link: str | Link | None = None,
     priors: Mapping[str, object] | None = None,
+    method: Method | None = None,
     parametrization: Parametrization = "noncentered",
     missing: MissingPolicy = "error",
     keep: str | Sequence[str] = (),
@@ -66,6 +66,9 @@ def fit(
 ) -> xr.DataTree:
     """Fit a Bayesian mixed model and return all that later questions need.
 
+    With one grouping factor and one or two random effects, ``method="auto"`` integrates these out
+    of the likelihood, exactly; the posterior of the few parameters left is drawn from in seconds.
+
     Parameters
     ----------
     model : str or pymc.Model
@@ -78,8 +81,17 @@ def fit(
         is no default.
     priors : mapping of str to Prior, optional
         Priors by parameter in place of the defaults, see :func:`popavg.models.glmm`.
+    method : {"latent", "auto", "importance", "nuts"}, optional
+        How to draw. ``"importance"``: independent draws from the integrated posterior, weighted by
+        importance and resampled, refused where Pareto's k̂ says that they can't be relied on;
+        ``"nuts"``: the no-U-turn sampler on the integrated posterior; ``"latent"``: the no-U-turn
+        sampler on the parameters and every cluster's effects, for any number of factors and
+        effects. ``"auto"`` is importance sampling where it can be, else NUTS, else latent; which
+        one it was and why is printed and stands in the fit's specification. By default
+        ``"latent"`` for a formula; a model is sampled as it was built.
     parametrization : {"noncentered", "centered"}
-        What is sampled for the random effects; centred is faster where clusters are large.
+        What is sampled for the random effects by ``"latent"``; centred is faster where clusters
+        are large.
     missing : {"error", "drop"}
         What to do with rows that have missing values in a used column.
     keep : str or sequence of str
@@ -92,26 +104,28 @@ def fit(
     seed : int, optional
         Same seed, same draws. One is drawn and recorded where none is given.
     target_accept, max_treedepth : float, int
-        Of the no-U-turn sampler.
+        Of the no-U-turn sampler; ``tune``, ``cores`` and these are nothing to ``"importance"``.
     prior, posterior_predictive, log_likelihood : bool
         Whether the fit should also have draws from the prior (and its predictive), predictive
-        draws, and the log-likelihood of every row given its cluster's effects.
+        draws for the rows of the data, and the log-likelihood: of every cluster (dim ``<g>``)
+        where the effects are integrated out, so that leaving out means leaving out a cluster; of
+        every row given its cluster's effects by ``"latent"``.
     progress : bool
-        Whether the priors are printed and a progress bar is shown.
+        Whether priors and method are printed and a progress bar is shown.
 
     Returns
     -------
     xarray.DataTree
-        Groups ``posterior`` (``beta``, ``sd_<g>``, ``corr_<g>``, ``u_<g>``, ``sigma``),
-        ``sample_stats``, ``constant_data``, ``observed_data``, ``training_data`` and those asked
-        for; the specification is in ``attrs["popavg"]``.
+        Groups ``posterior`` (``beta``, ``sd_<g>``, ``corr_<g>``, ``sigma``; by ``"latent"``
+        also ``u_<g>``), ``sample_stats``, ``constant_data``, ``observed_data``,
+        ``training_data`` and those asked for; the specification is in ``attrs["popavg"]``.
 
     Raises
     ------
     FormulaError, DataError, SpecificationError
-        See :func:`popavg.models.glmm`.
+        See :func:`popavg.models.glmm`; or a method that this model can't be fitted by.
     ConvergenceError
-        Sampling was stopped before every chain had a draw.
+        Sampling was stopped before every chain had a draw; or ``method="importance"`` was refused.
 
     Warns
     -----
@@ -130,46 +144,17 @@ def fit(
     """
     sampler = Sampler(draws, tune, chains, cores, seed, target_accept, max_treedepth, progress)
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
-    if isinstance(model, pm.Model):
-        _check_alone(data=data, link=link, priors=priors, keep=keep or None)
-        built = model
+    if isinstance(model, str):
+        problem = problem_of_formula(
+            model, data, link, priors=priors, parametrization=parametrization, missing=missing,
+            keep=keep,
+        )  # fmt: skip
     else:
-        design, chosen, family = read_design(model, data, link, missing=missing, keep=keep)
-        built = build_model(
-            design, link=chosen, family=family, priors=priors, parametrization=parametrization
-        )
-    groups = _Groups(prior, posterior_predictive, log_likelihood)
-    return _fit_model(built, sampler, groups)
-
-
-def read_design(
-    formula: str,
-    data: pd.DataFrame | None,
-    link: str | Link | None,
-    *,
-    missing: MissingPolicy,
-    keep: Sequence[str],
-) -> tuple[Design, Link, Family]:
-    """All of a fit that needs no draws: the formula joined to the data, link and family.
-
-    Raises
-    ------
-    FormulaError, DataError, SpecificationError
-        What :func:`fit` raises for this formula, data and link.
-    """
-    if link is None:
-        raise SpecificationError(
-            "no link was given",
-            "logit, probit, cloglog (an event), log (a count), identity (a value)",
-            "say link='logit' for odds, link='probit' for a normal tolerance",
-        )
-    chosen = get_link(link)
-    parsed = Formula.parse(formula)
-    require_groups(parsed)
-    if data is None:
-        raise SpecificationError("no data were given", "a DataFrame", "write pa.fit(formula, data)")
-    family = family_of(parsed, chosen)
-    return Design.build(parsed, data, family=family, missing=missing, extra=keep), chosen, family
+        _check_alone(data=data, link=link, priors=priors, keep=keep or None)
+        problem = problem_of_model(model)
+    chosen: Method = method or ("latent" if problem.model is None else "auto")
+    wanted = Wanted(prior, posterior_predictive, log_likelihood)
+    return _fit(problem, sampler, chosen, wanted)
 
 
 def _check_alone(**given: object) -> None:
@@ -182,89 +167,69 @@ def _check_alone(**given: object) -> None:
         )
 
 
-def _fit_model(model: pm.Model, sampler: Sampler, groups: _Groups) -> xr.DataTree:
-    record = model_record(model)
+def _fit(problem: Problem, sampler: Sampler, method: Method, wanted: Wanted) -> xr.DataTree:
     drawn_seed = int(np.random.SeedSequence().generate_state(1)[0])
     seed = drawn_seed if sampler.seed is None else sampler.seed
     if sampler.progress:
-        _print_priors(record)
+        _print_priors(problem.priors)
     begin = time.perf_counter()
-    drawn, interrupted = sample(model, sampler, seed)
+    drawn = draw(problem, sampler, seed, method=method)
     seconds = time.perf_counter() - begin
-    further = _further_groups(model, drawn, groups, seed)
-    posterior = _public(drawn["posterior"].to_dataset())
-    datasets = {
-        "posterior": posterior,
-        "sample_stats": drawn["sample_stats"].to_dataset(),
-        **further,
-    }
-    verdict = judge(xr.DataTree.from_dict(datasets), _parameters(posterior, record))
-    if interrupted:
+    if sampler.progress:
+        print(drawn)
+    integrated = drawn.method != "latent"
+    further = further_groups(problem, drawn.posterior, wanted, seed, integrated=integrated)
+    posterior = public(drawn.posterior)
+    datasets = {"posterior": posterior, "sample_stats": drawn.sample_stats, **further}
+    verdict = judge(xr.DataTree.from_dict(datasets), _parameters(posterior, problem))
+    if drawn.interrupted:
         done = posterior.sizes["draw"]
         verdict = (f"Interrupted: {done} of {sampler.draws} draws a chain were kept.", *verdict)
     specification = replace(
-        specify(record.design, record.link, record.family),
-        priors={name: prior.to_dict() for name, prior in record.priors.items()},
+        specify(problem.design, problem.link, problem.family),
+        priors={name: prior.to_dict() for name, prior in problem.priors.items()},
         sampler={
-            "method": "latent",
-            "added_by_user": list(additions(model)),
-            "parametrization": record.parametrization,
+            **_told(problem, drawn),
             "seed": seed,
-            "chains": posterior.sizes["chain"],
-            "draws": posterior.sizes["draw"],
-            "tune": sampler.tune,
-            "target_accept": sampler.target_accept,
-            "max_treedepth": sampler.max_treedepth,
-            "interrupted": interrupted,
             "seconds": round(seconds, 1),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "verdict": list(verdict),
         },
-        versions=versions(_ENGINES),
+        versions=versions(_ENGINES[drawn.method]),
     )
     warn_if_needed(verdict)
-    return fit_tree(record.design, specification, datasets)
+    return fit_tree(problem.design, specification, datasets)
 
 
-def _parameters(posterior: xr.Dataset, record: ModelRecord) -> list[str]:
+def _told(problem: Problem, drawn: Drawn) -> dict[str, object]:
+    """What the fit says about its draws."""
+    return {
+        "method": drawn.method,
+        "why": drawn.why,
+        "added_by_user": _additions(problem),
+        **drawn.facts,
+        "chains": drawn.posterior.sizes["chain"],
+        "draws": drawn.posterior.sizes["draw"],
+        "interrupted": drawn.interrupted,
+    }
+
+
+def _additions(problem: Problem) -> list[str]:
+    if problem.model is None:
+        return []
+    from popavg.models.record import additions
+
+    return list(additions(problem.model))
+
+
+def _parameters(posterior: xr.Dataset, problem: Problem) -> list[str]:
     """Parameters that are judged: all but the clusters' own effects and constant ones."""
-    effects = {f"u_{group.name}" for group in record.design.matrices.groups}
+    effects = {f"u_{group.name}" for group in problem.design.matrices.groups}
     return [str(name) for name in posterior.data_vars if name not in effects]
 
 
-def _further_groups(
-    model: pm.Model, drawn: xr.DataTree, groups: _Groups, seed: int
-) -> dict[str, xr.Dataset]:
-    seeds = np.random.SeedSequence(seed).generate_state(2)
-    found: dict[str, xr.Dataset] = {}
-    with warnings.catch_warnings(), model:
-        warnings.simplefilter("ignore", UserWarning)
-        if groups.prior:
-            n_draws = drawn["posterior"].sizes["draw"]
-            made = pm.sample_prior_predictive(draws=n_draws, random_seed=int(seeds[0]))
-            found |= _datasets(made, ("prior", "prior_predictive"))
-        if groups.posterior_predictive:
-            made = pm.sample_posterior_predictive(
-                drawn, random_seed=int(seeds[1]), progressbar=False
-            )
-            found |= _datasets(made, ("posterior_predictive",))
-        if groups.log_likelihood:
-            made = pm.compute_log_likelihood(drawn, extend_inferencedata=False, progressbar=False)
-            found["log_likelihood"] = made if isinstance(made, xr.Dataset) else made.to_dataset()
-    return {name: _public(group) for name, group in found.items()}
-
-
-def _public(group: xr.Dataset) -> xr.Dataset:
-    """Without the variables that exist for the sampler's sake: their names begin with ``_``."""
-    return group.drop_vars([name for name in group.variables if str(name).startswith("_")])
-
-
-def _datasets(tree: Any, names: Sequence[str]) -> dict[str, xr.Dataset]:
-    return {name: tree[name].to_dataset() for name in names if name in tree.children}
-
-
-def _print_priors(record: ModelRecord) -> None:
-    width = max(len(name) for name in record.priors)
+def _print_priors(priors: Mapping[str, Prior]) -> None:
+    width = max(len(name) for name in priors)
     print("Priors (replace one by name: priors={...}):")
-    for name, prior in record.priors.items():
+    for name, prior in priors.items():
         print(f"  {name:<{width}}  {prior}")

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import nutpie
-import pymc as pm
-import pytensor
 import xarray as xr
 from numpy.typing import NDArray
 
 from popavg.errors import ConvergenceError, SpecificationError
 
-__all__ = ["Sampler", "sample"]
+if TYPE_CHECKING:
+    import pymc as pm
+
+__all__ = ["Sampler", "compile_model", "sample", "sample_compiled"]
 
 #: What is kept of the sampler's statistics.
 STATISTICS = (
     *("diverging", "depth", "maxdepth_reached", "n_steps", "step_size", "energy", "logp"),
     "mean_tree_accept",
 )
+
+#: The inverse mass matrix gets every direction whose variance isn't within 1 % of the diagonal's.
+_CORRELATED: dict[str, Any] = {"adaptation": "low_rank", "mass_matrix_eigval_cutoff": 1.01}
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def sample(model: pm.Model, sampler: Sampler, seed: int) -> tuple[xr.DataTree, bool]:
+def sample(
+    model: pm.Model, sampler: Sampler, seed: int, *, few: bool = False
+) -> tuple[xr.DataTree, bool]:
     """Draw from the posterior.
 
     Parameters
@@ -81,6 +87,9 @@ def sample(model: pm.Model, sampler: Sampler, seed: int) -> tuple[xr.DataTree, b
         How.
     seed : int
         The seed actually used.
+    few : bool
+        Whether there are few enough parameters that their correlations can be learnt: each draw
+        then takes fewer steps.
 
     Returns
     -------
@@ -94,26 +103,8 @@ def sample(model: pm.Model, sampler: Sampler, seed: int) -> tuple[xr.DataTree, b
     ------
     ConvergenceError
         It was stopped before any draw.
-
-    Notes
-    -----
-    Fast-math is switched off while compiling: it reorders sums differently with a cold and a
-    warm cache, and the same seed then gives different draws.
     """
-    with pytensor.config.change_flags(numba__fastmath=False):
-        compiled = nutpie.compile_pymc_model(model, backend="numba")
-    tree = nutpie.sample(
-        compiled,
-        draws=sampler.draws,
-        tune=sampler.tune,
-        chains=sampler.chains,
-        cores=min(sampler.chains, sampler.cores or sampler.chains),
-        seed=seed,
-        save_warmup=False,
-        progress_bar=sampler.progress,
-        target_accept=sampler.target_accept,
-        maxdepth=sampler.max_treedepth,
-    )
+    tree = sample_compiled(compile_model(model), sampler, seed, few=few)
     statistics = tree["sample_stats"].to_dataset()
     kept = statistics[[name for name in STATISTICS if name in statistics]]
     lengths = whole_draws(statistics["logp"].transpose("chain", "draw").to_numpy())
@@ -127,6 +118,69 @@ def sample(model: pm.Model, sampler: Sampler, seed: int) -> tuple[xr.DataTree, b
     groups = {"posterior": tree["posterior"].to_dataset(), "sample_stats": kept}
     cut = {n: group.isel(chain=started, draw=slice(whole)) for n, group in groups.items()}
     return xr.DataTree.from_dict(cut), int(lengths.min()) < sampler.draws
+
+
+def compile_model(model: pm.Model) -> Any:
+    """The model's density, its gradient, and its results as machine code, for nutpie.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        Any model with continuous parameters.
+
+    Returns
+    -------
+    nutpie.CompiledModel
+
+    Notes
+    -----
+    Fast-math is switched off while compiling: it reorders sums differently with a cold and a
+    warm cache, and the same seed then gives different draws.
+    """
+    import nutpie
+    import pytensor
+
+    with pytensor.config.change_flags(numba__fastmath=False):
+        return nutpie.compile_pymc_model(model, backend="numba")
+
+
+def sample_compiled(compiled: Any, sampler: Sampler, seed: int, *, few: bool) -> xr.DataTree:
+    """Draw with nutpie.
+
+    Parameters
+    ----------
+    compiled : nutpie.CompiledModel
+        From :func:`compile_model`.
+    sampler : Sampler
+        How.
+    seed : int
+        The seed.
+    few : bool
+        As for :func:`sample`.
+
+    Returns
+    -------
+    xarray.DataTree
+        What nutpie returns; chains that were interrupted are padded with NaN.
+    """
+    import nutpie
+
+    options: dict[str, Any] = {
+        "target_accept": sampler.target_accept,
+        "maxdepth": sampler.max_treedepth,
+        **(_CORRELATED if few else {}),
+    }
+    return nutpie.sample(
+        compiled,
+        draws=sampler.draws,
+        tune=sampler.tune,
+        chains=sampler.chains,
+        cores=min(sampler.chains, sampler.cores or sampler.chains),
+        seed=seed,
+        save_warmup=False,
+        progress_bar=sampler.progress,
+        **options,
+    )
 
 
 def whole_draws(logp: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -2,6 +2,8 @@ from . import errors, models, posterior_tools, workflows
 from .datasets import list_datasets, load_dataset
 from .links import LINKS, Link, get_link
 from .models.gee import gee
+from .posterior_tools.add_effects import add_cluster_effects
+from .posterior_tools.check_result import Check
 from .posterior_tools.coefficients import population_coefficients
 from .posterior_tools.comparison import Comparison
 from .posterior_tools.comparisons import avg_comparisons, comparisons
@@ -18,22 +20,28 @@ from .posterior_tools.plot_verbs import plot_comparisons, plot_predictions, plot
 from .posterior_tools.predictions import avg_predictions, predictions
 from .posterior_tools.slopes import avg_slopes, slopes
 from .priors import Prior
+from .workflows.checking import check
 from .workflows.compare import compare_gee
 from .workflows.fitting import fit
+from .workflows.loo import loo_clusters
 from .workflows.picture import plot_population_curve
+from .workflows.prior_check import prior_check
 from .workflows.reporting import report
 from .workflows.storage import load, save
 
 __all__ = [
     "LINKS",
+    "Check",
     "Comparison",
     "Estimates",
     "Heterogeneity",
     "Link",
     "Prior",
+    "add_cluster_effects",
     "avg_comparisons",
     "avg_predictions",
     "avg_slopes",
+    "check",
     "compare_gee",
     "comparisons",
     "datagrid",
@@ -49,6 +57,7 @@ __all__ = [
     "load",
     "load_dataset",
     "load_example",
+    "loo_clusters",
     "marginal_mean",
     "models",
     "plot_comparisons",
@@ -58,6 +67,7 @@ __all__ = [
     "population_coefficients",
     "posterior_tools",
     "predictions",
+    "prior_check",
     "report",
     "save",
     "slopes",

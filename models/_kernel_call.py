@@ -1,0 +1,211 @@
+"""The integrated likelihood's kernels, called from code that numba compiles elsewhere.
+
+A kernel takes seconds to compile. Code that calls it the usual way gets a copy of it linked in,
+optimised and translated once more, at every level of what PyTensor and nutpie compile. Here the
+kernel is compiled once, or read from numba's cache, its address is given a name among the symbols
+of this process, and what is compiled elsewhere holds the name alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import njit, typeof, types
+from numba.core.cgutils import get_or_insert_function
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from popavg.posterior_tools._integrated_kernels import Data, Result, Setting, integrate_lines
+from popavg.posterior_tools._integrated_normal import integrate_normals
+from popavg.posterior_tools._integrated_plane import integrate_planes
+from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
+from popavg.posterior_tools.integrated_likelihood import LARGEST_SLOPE, MARKERS
+
+__all__ = ["make_call", "pack"]
+
+type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
+type Call = Callable[..., tuple[float, Floats, Floats, float]]
+
+_HEAD = 3
+_compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def pack(outcomes: ClusteredOutcomes) -> tuple[Ints, Floats]:
+    """All that a kernel needs of the outcomes in one array of whole numbers and one of others."""
+    data = outcomes.data
+    ints = [[len(data.starts) - 1, len(data.row), outcomes.n_rows], data.starts, data.row]
+    floats = [
+        [outcomes.constant.sum()],
+        np.abs(data.Z).max(axis=0, initial=0.0),
+        outcomes.multiplicity,
+        outcomes.within,
+        data.y,
+        data.n,
+        data.Z.ravel(),
+    ]
+    return np.concatenate(ints).astype(np.int64), np.concatenate(floats).astype(np.float64)
+
+
+def make_call(link: str, n_effects: int, *, gaussian: bool) -> tuple[Call, str]:
+    """A function for numba: packed outcomes, eta, root and sigma to value and gradients.
+
+    Returns
+    -------
+    call : callable
+        ``(packed, eta, root, sigma) -> (value, by_eta, by_root, by_sigma)``, compiled when it is
+        called. The value is -inf where the kernel can't be used.
+    key : str
+        What tells it from others, this module's text included, for caches on the disk.
+    """
+    kernel = _gaussian_kernel() if gaussian else _kernel(link, n_effects)
+    call = _make_gaussian(kernel, n_effects) if gaussian else _make(kernel, link, n_effects)
+    text = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    return call, f"{kernel.__name__}_{n_effects}_{text}"
+
+
+def _named(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    """An intrinsic that calls the kernel, compiled for the types of these arguments, by a name."""
+    signature = tuple(typeof(argument) for argument in arguments)
+    kernel.compile(signature)
+    found = kernel.overloads[signature]
+    digest = hashlib.sha256(str((kernel.__name__, signature)).encode()).hexdigest()[:16]
+    name = f"popavg_{kernel.__name__}_{digest}"
+    address = found.library.get_pointer_to_function(found.fndesc.llvm_cfunc_wrapper_name)
+    llvmlite.binding.add_symbol(name, address)
+
+    def call(typing_context: Any, given: Any) -> tuple[Any, Any]:
+        def generate(context: Any, builder: Any, _: Any, values: Any) -> Any:
+            parts = [
+                context.cast(builder, builder.extract_value(values[0], i), given.types[i], kind)
+                for i, kind in enumerate(signature)
+            ]
+            kinds = [context.get_value_type(kind) for kind in signature]
+            shape = ir.FunctionType(context.get_value_type(types.none), kinds)
+            function = get_or_insert_function(builder.module, shape, name)
+            builder.call(function, parts)
+            return context.get_dummy_value()
+
+        return types.none(given), generate
+
+    call.__name__ = name
+    return intrinsic(call)
+
+
+def _example(n_effects: int) -> tuple[Data, tuple[Floats, Floats], Setting, Result]:
+    """Arguments of the types that the kernels are called with everywhere."""
+    whole, numbers = np.zeros(2, np.int64), np.zeros(1)
+    data = Data(whole, whole, numbers, numbers, np.zeros((1, n_effects)))
+    root = np.zeros((n_effects, n_effects))
+    result = Result(numbers, numbers, np.zeros((1, n_effects, n_effects)), numbers)
+    return data, (numbers, root), Setting(0, 1, True, 1.0, 0.0), result
+
+
+def _kernel(link: str, n_effects: int) -> Any:
+    kernel = integrate_lines if n_effects == 1 else integrate_planes
+    return _named(kernel, (MARKERS[link], *_example(n_effects)))
+
+
+def _gaussian_kernel() -> Any:
+    data, (eta, root), setting, result = _example(2)
+    return _named(integrate_normals, (data, (eta, root, 1.0), setting, result, (eta, eta)))
+
+
+@_compiled
+def _unpack(ints: Ints, floats: Floats, q: int) -> tuple[Data, Floats, Floats]:
+    """The entries, the clusters' multiplicities and sums of squares."""
+    clusters, entries = ints[0], ints[1]
+    starts = ints[_HEAD : _HEAD + clusters + 1]
+    row = ints[_HEAD + clusters + 1 :]
+    begin = 1 + q
+    multiplicity = floats[begin : begin + clusters]
+    within = floats[begin + clusters : begin + 2 * clusters]
+    begin += 2 * clusters
+    y = floats[begin : begin + entries]
+    n = floats[begin + entries : begin + 2 * entries]
+    Z = floats[begin + 2 * entries :].reshape((entries, q))
+    return Data(starts, row, y, n, Z), multiplicity, within
+
+
+@_compiled
+def _usable(floats: Floats, eta: Floats, root: Floats, largest: float) -> bool:
+    """Whether all parameters are finite and no effect is too steep for the rule."""
+    for i in range(len(root)):
+        for j in range(len(root)):
+            if not abs(root[i, j]) * floats[1 + i] <= largest:
+                return False
+    return bool(np.isfinite(eta).all())
+
+
+@_compiled
+def _collect(
+    data: Data, multiplicity: Floats, result: Result, by_eta: Floats
+) -> tuple[float, Floats]:
+    """Total over the clusters: the value, and the gradient in the root; fills that in eta."""
+    value = 0.0
+    by_root = np.zeros(result.root.shape[1:])
+    for i in range(len(multiplicity)):
+        value += multiplicity[i] * result.value[i]
+        by_root += multiplicity[i] * result.root[i]
+        for j in range(data.starts[i], data.starts[i + 1]):
+            by_eta[data.row[j]] += multiplicity[i] * result.eta[j]
+    return value, by_root
+
+
+def _make(kernel: Any, link: str, n_effects: int) -> Call:
+    marker, largest = MARKERS[link], LARGEST_SLOPE
+
+    @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    def integrated_likelihood(packed, eta, root, sigma):  # noqa: ANN001, ANN202
+        ints, floats = packed
+        data, multiplicity, _ = _unpack(ints, floats, n_effects)
+        clusters, by_eta = ints[0], np.zeros(len(eta))
+        result = Result(
+            np.empty(clusters),
+            np.empty(clusters),
+            np.zeros((clusters, n_effects, n_effects)),
+            np.empty(ints[1]),
+        )
+        if not _usable(floats, eta, root, largest):
+            return -np.inf, by_eta, np.zeros_like(root), 0.0
+        kernel((marker, data, (eta, root), Setting(0, clusters, True, 1.0, 0.0), result))
+        value, by_root = _collect(data, multiplicity, result, by_eta)
+        if np.isnan(value):
+            return -np.inf, by_eta, by_root, 0.0
+        return floats[0] + value, by_eta, by_root, 0.0
+
+    return integrated_likelihood
+
+
+def _make_gaussian(kernel: Any, q: int) -> Call:
+    @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    def integrated_gaussian(packed, eta, root, sigma):  # noqa: ANN001, ANN202
+        ints, floats = packed
+        data, multiplicity, within = _unpack(ints, floats, q)
+        clusters, by_eta = ints[0], np.zeros(len(eta))
+        wide, Z = np.zeros((2, 2)), np.zeros((len(data.y), 2))
+        wide[:q, :q] = root
+        Z[:, :q] = data.Z
+        result = Result(
+            np.empty(clusters), np.empty(clusters), np.zeros((clusters, 2, 2)), np.empty(ints[1])
+        )
+        by_sigma = np.zeros(clusters)
+        if not (_usable(floats, eta, root, np.finfo(np.float64).max) and sigma > 0.0):
+            return -np.inf, by_eta, np.zeros_like(root), 0.0
+        padded = Data(data.starts, data.row, data.y, data.n, Z)
+        setting = Setting(0, clusters, True, 1.0, 0.0)
+        kernel((padded, (eta, wide, sigma), setting, result, (within, by_sigma)))
+        value, by_root = _collect(padded, multiplicity, result, by_eta)
+        if np.isnan(value):
+            return -np.inf, by_eta, np.zeros_like(root), 0.0
+        by_root[0, 1] = 0.0
+        found = np.ascontiguousarray(by_root[:q, :q])
+        return floats[0] + value, by_eta, found, (multiplicity * by_sigma).sum()
+
+    return integrated_gaussian

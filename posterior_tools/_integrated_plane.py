@@ -1,0 +1,204 @@
+"""The integrated likelihood of clusters with two random effects: lines side by side.
+
+With u = L z and L lower triangular the inner integral over z_2 is that of
+:mod:`popavg.posterior_tools._integrated_line`, each line's nodes lying about its own mode, so that
+a narrow or a bent ridge costs nothing. Their integrals are a log-concave function of z_1
+(Prékopa 1973), of which the trapezoid rule is taken again.
+"""
+
+# ruff: noqa: PLR0917  (numba has no keyword-only arguments, and calls cost in its loops)
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from popavg.posterior_tools._integrated_kernels import (
+    LARGEST_ERROR,
+    LOG_ROOT_2PI,
+    Data,
+    Result,
+    Setting,
+    clear,
+    extent,
+    largest_cluster,
+    load_cluster,
+    make_work,
+    store_rows,
+)
+from popavg.posterior_tools._integrated_line import (
+    ALIAS,
+    CUT,
+    WIDTH,
+    alias_error,
+    find_mode,
+    make_tables,
+    step,
+    sum_line,
+)
+from popavg.posterior_tools._integrated_links import Rows, Work
+
+__all__ = ["Plane", "integrate_planes", "plane_mode", "set_slopes", "shift"]
+
+type Floats = NDArray[np.float64]
+
+_MOST_LINES = 200_000
+_compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+class Plane(NamedTuple):
+    """Predictors where both z are 0, and slopes in the first z (padded)."""
+
+    base: Floats
+    slope: Floats
+
+
+@_compiled
+def set_slopes(rows: Rows, plane: Plane, root: Floats) -> None:
+    """The rows' predictors and slopes in z_1 (in ``plane``) and in z_2 (in ``rows``)."""
+    for j in range(rows.size):
+        plane.base[j] = rows.v[j]
+        plane.slope[j] = rows.Z[j, 0] * root[0, 0] + rows.Z[j, 1] * root[1, 0]
+        rows.slope[j] = rows.Z[j, 1] * root[1, 1]
+    for j in range(rows.size, rows.v.size):
+        plane.base[j] = 0.0
+        plane.slope[j] = 0.0
+
+
+@_compiled
+def shift(rows: Rows, plane: Plane, z: float) -> None:
+    """Put the rows on the line z_1 = z."""
+    for j in range(rows.size):
+        rows.v[j] = plane.base[j] + plane.slope[j] * z
+
+
+@_compiled
+def plane_mode(
+    link: Any, rows: Rows, work: Work, plane: Plane
+) -> tuple[tuple[float, float], tuple[float, float], float]:
+    """The mode, the curvatures (of the profile in z_1, in z_2), and dz_2/dz_1 of the ridge."""
+    z, other, low, high, boost, before = 0.0, 0.0, -math.inf, math.inf, 1.0, 0.0
+    for _ in range(2000):
+        shift(rows, plane, z)
+        other, d2, c2 = find_mode(link, rows, work, other)
+        d, c, cross = -z, 1.0, 0.0
+        for j in range(rows.size):
+            d += plane.slope[j] * work.at[j]
+            c += plane.slope[j] * plane.slope[j] * work.edge[j]
+            cross += plane.slope[j] * rows.slope[j] * work.edge[j]
+        d -= cross / c2 * d2
+        c -= cross / c2 * cross
+        if d * d < 0.0625 * c:
+            return (z, other), (c, c2), -cross / c2
+        if d > 0.0:
+            low = z
+        else:
+            high = z
+        boost = 2.0 * boost if d * before > 0.0 else 1.0
+        cycles = d * before < 0.0 and abs(d) > 0.5 * abs(before)
+        before = d
+        new = z + boost * d / c
+        if cycles or not low < new < high:
+            new, boost = 0.5 * (low + high), 1.0
+        if new == z or not math.isfinite(new):
+            break
+        other -= cross / c2 * (new - z)
+        z = new
+    return (math.nan, math.nan), (math.nan, math.nan), math.nan
+
+
+@_compiled
+def _sum_plane(
+    link: Any, rows: Rows, work: Work, plane: Plane, place: tuple[float, ...]
+) -> tuple[float, float]:
+    """Reference, and the lines' 15th harmonic; ``work.sums`` becomes the sums over all.
+
+    ``place``: the mode, the ridge's slope, both steps, the cut, and 1 where gradients are wanted.
+    """
+    z0, other0, ridge, h, h2, cut, want = place
+    effects = work.columns.shape[0]
+    total = np.zeros(2 + effects * 2)
+    real, imaginary, largest, reference = 0.0, 0.0, 0.0, math.nan
+    for direction in (1, -1):
+        number, other = (0 if direction == 1 else -1), other0
+        while number < _MOST_LINES:
+            z = z0 + h * number
+            shift(rows, plane, z)
+            other += ridge * h * direction if number != 0 else 0.0
+            other, _, _ = find_mode(link, rows, work, other)
+            work.sums[:] = 0.0
+            line = (other, h2, reference + 0.5 * z * z, cut)
+            found = sum_line(link, rows, work, line, want != 0.0)
+            reference = found - 0.5 * z * z if number == 0 else reference
+            if math.isnan(found):
+                return math.nan, math.nan
+            one = work.sums[0]
+            angle = 2.0 * math.pi * ALIAS / WIDTH * (number % WIDTH)
+            real += one * math.cos(angle)
+            imaginary += one * math.sin(angle)
+            for a in range(2):
+                total[a] += work.sums[a]
+                total[2 + a] += z * work.sums[2 + a]
+            total[5] += work.sums[5]
+            largest = max(largest, one)
+            if one < math.exp(-cut) * largest:
+                break
+            number += direction
+    work.sums[:] = total
+    return reference, math.sqrt(real * real + imaginary * imaginary)
+
+
+@_compiled
+def _one_cluster(
+    link: Any, rows: Rows, work: Work, plane: Plane, setting: Setting
+) -> tuple[float, float]:
+    """Log-likelihood of a cluster and the estimate of its error; gradients stay in ``work``."""
+    mode, curvature, ridge = plane_mode(link, rows, work, plane)
+    steepest, trials = extent(rows, plane.slope)
+    h = setting.finer * step(link, steepest, curvature[0], trials)
+    steepest, trials = extent(rows, rows.slope)
+    h2 = setting.finer * step(link, steepest, curvature[1], trials)
+    cut = CUT + setting.wider
+    for _ in range(20):
+        clear(work, rows.size if setting.want else 0)
+        make_tables(rows, work, h2)
+        place = (mode[0], mode[1], ridge, h, h2, cut, 1.0 if setting.want else 0.0)
+        reference, harmonic = _sum_plane(link, rows, work, plane, place)
+        total = work.sums[0]
+        outer, inner = alias_error(total, harmonic), alias_error(total, work.sums[1])
+        error = outer + inner + 2.0 * math.exp(-cut)
+        if not error > LARGEST_ERROR:
+            return reference + math.log(total * h * h2) - 2.0 * LOG_ROOT_2PI, error
+        h *= 0.6 if outer > 0.3 * LARGEST_ERROR else 1.0
+        h2 *= 0.6 if inner > 0.3 * LARGEST_ERROR else 1.0
+    return math.nan, math.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def integrate_planes(
+    link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
+) -> None:
+    """Clusters with two random effects; ``parameters`` are eta of the distinct rows and the root.
+
+    ``work.sums`` holds Σ f, the lines' harmonics, Σ f z_1 Z_1'r and Σ f z_1 Z_2'r, and at the end
+    Σ f z_2 Z_2'r.
+    """
+    eta, root = parameters
+    most = largest_cluster(data, setting)
+    work = make_work(most, most, 2)
+    scratch = np.zeros((6, most))
+    plane = Plane(scratch[4], scratch[5])
+    for i in range(setting.first, setting.last):
+        rows = load_cluster(i, data, eta, scratch)
+        set_slopes(rows, plane, root)
+        result.value[i], result.error[i] = _one_cluster(link, rows, work, plane, setting)
+        if setting.want:
+            store_rows(data.starts[i], rows.size, work, result.eta)
+            total = work.sums[0]
+            result.root[i, 0, 0] = work.sums[2] / total
+            result.root[i, 1, 0] = work.sums[3] / total
+            result.root[i, 1, 1] = work.sums[5] / total

@@ -1,0 +1,53 @@
+"""What the words and the picture of a prior check need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from popavg.links import Link
+from popavg.posterior_tools.along import Along
+from popavg.posterior_tools.estimates import Estimates
+from popavg.posterior_tools.prior_shape import PriorShape
+from popavg.priors import Prior
+
+__all__ = ["PriorFacts"]
+
+
+class PriorFacts(Protocol):
+    """A :class:`popavg.posterior_tools.prior_check_result.PriorCheck`."""
+
+    @property
+    def curves(self) -> Estimates: ...
+    @property
+    def average(self) -> Estimates: ...
+    @property
+    def spread(self) -> Estimates: ...
+    @property
+    def deviations(self) -> Estimates: ...
+    @property
+    def shape(self) -> PriorShape | None: ...
+    @property
+    def priors(self) -> Mapping[str, Prior]: ...
+    @property
+    def row(self) -> Mapping[str, Any]: ...
+    @property
+    def axis(self) -> Along | None: ...
+    @property
+    def panels(self) -> tuple[str, ...]: ...
+    @property
+    def link(self) -> Link: ...
+    @property
+    def is_probability(self) -> bool: ...
+    @property
+    def is_log(self) -> bool: ...
+    @property
+    def values(self) -> NDArray[np.float64]: ...
+    @property
+    def share_below(self) -> float: ...
+    @property
+    def share_above(self) -> float: ...
+    def interval(self, part: Estimates) -> tuple[float, float, float]: ...

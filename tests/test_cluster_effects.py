@@ -1,0 +1,144 @@
+"""Draws of clusters' effects against their exact conditional distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from popavg.errors import ConvergenceError, SpecificationError
+from popavg.posterior_tools import cluster_effects
+from popavg.posterior_tools.cluster_effects import draw_effects
+from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
+
+type Floats = NDArray[np.float64]
+
+DRAWS = 8_000
+SMALLEST_P = 1e-3
+
+
+def log_row(link: str, y: float, v: Floats) -> Floats:
+    if link == "log":
+        return y * v - np.exp(v)
+    if link == "logit":
+        return y * v - np.logaddexp(0.0, v)
+    if link == "probit":
+        return special.log_ndtr((2 * y - 1) * v)
+    hazard = np.exp(v)
+    return np.log(-np.expm1(-np.maximum(hazard, 1e-300))) if y else -hazard
+
+
+def one_cluster(link: str, y: Floats) -> ClusteredOutcomes:
+    return ClusteredOutcomes.build(
+        y, np.zeros(len(y), int), row=np.arange(len(y)), Z=np.ones((len(y), 1)), link=link,
+        family="poisson" if link == "log" else "bernoulli",
+    )  # fmt: skip
+
+
+def drawn(outcomes: ClusteredOutcomes, eta: Floats, root: Floats, count: int = DRAWS) -> Floats:
+    eta, root = np.tile(eta, (count, 1)), np.tile(root, (count, 1, 1))
+    return draw_effects(outcomes, eta, root, seed=np.arange(count))
+
+
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog", "log"])
+@pytest.mark.parametrize(
+    ("tau", "n", "ones"), [(0.1, 3, 1), (1.0, 7, 2), (7.0, 7, 0), (7.0, 7, 3), (7.0, 60, 20)]
+)
+def test_one_effect(link: str, tau: float, n: int, ones: int) -> None:
+    rng = np.random.default_rng(n + ones)
+    eta, y = rng.normal(-0.5, 1.0, n), (np.arange(n) < ones).astype(float)
+    u = drawn(one_cluster(link, y), eta, np.array([[tau]]))[:, 0, 0]
+    z = np.linspace(*(u.mean() + np.array([-11, 11]) * u.std()), 8001) / tau
+    z = np.concatenate([np.linspace(-9.5, z[0], 2001)[:-1], z]) if z[0] > -9.5 else z
+    v = sum((log_row(link, a, b + tau * z) for a, b in zip(y, eta, strict=True)), -0.5 * z * z)
+    f = np.exp(v - v.max())
+    mass = np.concatenate([[0.0], np.cumsum(0.5 * (f[1:] + f[:-1]) * np.diff(z))])
+    assert stats.kstest(u / tau, lambda x: np.interp(x, z, mass / mass[-1])).pvalue > SMALLEST_P
+
+
+def test_two_effects() -> None:
+    x, y = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 0.0, 1.0, 0.0])
+    Z, root = np.column_stack([np.ones(4), x]), np.array([[3.0, 0.0], [-0.5, 0.8]])
+    outcomes = ClusteredOutcomes.build(y, np.zeros(4, int), row=np.arange(4), Z=Z, link="logit")
+    eta = -0.5 + 0.1 * x
+    u = drawn(outcomes, eta, root, 2500)[:, 0]
+    z = np.linspace(-8.0, 8.0, 801)
+    first, second = np.meshgrid(z, z, indexing="ij")
+    v = -0.5 * (first**2 + second**2)
+    for a, e, (s, t) in zip(y, eta, Z @ root, strict=True):
+        v = v + log_row("logit", a, e + s * first + t * second)
+    mass = np.exp(v - special.logsumexp(v)).ravel()
+    grid = np.stack([root[0, 0] * first, root[1, 0] * first + root[1, 1] * second]).reshape(2, -1)
+    for direction in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -2.0]):
+        line = direction @ grid
+        order = np.argsort(line)
+        below, at = np.cumsum(mass[order]), line[order]
+        p = stats.kstest(u @ direction, lambda s, a=at, b=below: np.interp(s, a, b)).pvalue
+        assert p > SMALLEST_P, direction
+
+
+@pytest.mark.parametrize("effects", [1, 2])
+def test_gaussian(effects: int) -> None:
+    rng = np.random.default_rng(4)
+    Z = np.column_stack([np.ones(3), [0.0, 1.0, -1.0]])[:, :effects]
+    y, eta = rng.normal(size=3), np.zeros(3)
+    outcomes = ClusteredOutcomes.build(
+        y, np.zeros(3, int), row=np.arange(3), Z=Z, link="identity", family="gaussian"
+    )
+    root = np.array([[1.3, 0.0], [0.4, 0.7]])[:effects, :effects]
+    count = 20_000
+    u = draw_effects(
+        outcomes, np.tile(eta, (count, 1)), np.tile(root, (count, 1, 1)), seed=np.arange(count),
+        sigma=0.8,
+    )[:, 0]  # fmt: skip
+    covariance = np.linalg.inv(np.linalg.inv(root @ root.T) + Z.T @ Z / 0.64)
+    mean = covariance @ Z.T @ y / 0.64
+    whitened = np.linalg.solve(np.linalg.cholesky(covariance), (u - mean).T)
+    for part in whitened:
+        assert stats.kstest(part, "norm").pvalue > SMALLEST_P
+    np.testing.assert_allclose(np.corrcoef(whitened), np.eye(effects), atol=0.03)
+
+
+def test_alike_clusters_are_drawn_apart_and_independently() -> None:
+    outcomes = ClusteredOutcomes.build(
+        [1] * 3, [0, 1, 2], row=[0] * 3, Z=[[1.0]], link="logit", n_clusters=4
+    )
+    u = drawn(outcomes, np.zeros(1), np.ones((1, 1)))[:, :, 0]
+    assert u.shape == (DRAWS, 4)
+    np.testing.assert_allclose(np.corrcoef(u.T), np.eye(4), atol=0.05)
+    assert stats.kstest(u[:, 3], "norm").pvalue > SMALLEST_P  # a cluster without rows: the prior
+    assert stats.ks_2samp(u[:, 0], u[:, 1]).pvalue > SMALLEST_P
+    assert stats.kstest(u[:, 0], "norm").pvalue < 1e-10
+
+
+def test_without_variance_there_are_no_effects() -> None:
+    outcomes = one_cluster("logit", np.array([1.0, 0.0]))
+    np.testing.assert_array_equal(draw_effects(outcomes, np.zeros(2), [[0.0]], seed=1), 0.0)
+
+
+def test_the_same_seed_gives_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = one_cluster("cloglog", np.array([1.0, 0.0]))
+    first = drawn(outcomes, np.zeros(2), np.ones((1, 1)), 50)
+    monkeypatch.setattr(cluster_effects, "cpus", lambda: 1)
+    np.testing.assert_array_equal(drawn(outcomes, np.zeros(2), np.ones((1, 1)), 50), first)
+    assert len(np.unique(first)) == 50
+    one = draw_effects(outcomes, np.zeros(2), np.ones((1, 1)), seed=7)
+    np.testing.assert_array_equal(one, first[7])
+
+
+def test_large_clusters_and_roots() -> None:
+    y = np.r_[np.ones(3), np.zeros(4997)]
+    u = draw_effects(one_cluster("logit", y), np.zeros(5000), [[200.0]], seed=1)
+    assert special.logit(3 / 5000) == pytest.approx(u[0, 0], abs=4.0)
+
+
+@pytest.mark.parametrize("seed", [[1, 2], 1.5])
+def test_seeds_are_checked(seed: object) -> None:
+    with pytest.raises(SpecificationError, match="seed has the shape"):
+        draw_effects(one_cluster("logit", np.ones(1)), [0.0], [[1.0]], seed=seed)  # ty: ignore[invalid-argument-type]
+
+
+def test_what_cannot_be_computed_is_an_error() -> None:
+    with pytest.raises(ConvergenceError, match="some clusters' effects"):
+        draw_effects(one_cluster("log", np.zeros(1)), [1e200], [[1.0]], seed=1)

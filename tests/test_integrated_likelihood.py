@@ -1,0 +1,436 @@
+"""The integrated likelihood against dense quadrature, closed forms and exact references."""
+
+# ruff: noqa: PLR0917  (a row's numbers in the order of the formula)
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+from numba import njit
+from numpy.typing import NDArray
+from scipy import special, stats
+
+import popavg as pa
+from popavg.design import Design, family_of
+from popavg.errors import ConvergenceError, SpecificationError
+from popavg.links import get_link
+from popavg.posterior_tools import integrated_likelihood
+from popavg.posterior_tools._integrated_math import exp, log, mills
+from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
+from popavg.posterior_tools.integrated_likelihood import (
+    log_likelihood,
+    quadrature_error,
+    value_and_gradient,
+)
+
+type Floats = NDArray[np.float64]
+
+EXACT = json.loads((Path(__file__).parent / "reference" / "exact_ml.json").read_text())["datasets"]
+FAMILIES = {"logit": "binomial", "probit": "binomial", "cloglog": "binomial", "log": "poisson"}
+TAUS = (0.01, 0.1, 1.0, 4.0, 7.0)
+
+
+def log_row(link: str, y: float, n: float, v: Floats) -> Floats:
+    """Log-density of one row without its constant."""
+    if link == "logit":
+        return y * v - n * np.logaddexp(0.0, v)
+    if link == "log":
+        return y * v - n * np.exp(np.minimum(v, 600.0))
+    if link == "probit":
+        success, failure = special.log_ndtr(v), special.log_ndtr(-v)
+    else:
+        hazard = np.exp(np.minimum(v, 600.0))
+        small = np.maximum(hazard, 1e-300)
+        success = np.where(hazard < 1e-8, v - hazard / 2, np.log(-np.expm1(-small)))
+        failure = -hazard
+    return (y * success if y else 0.0) + ((n - y) * failure if n > y else 0.0)
+
+
+def dense(link: str, y: Floats, n: Floats, eta: Floats, tau: float, *, nodes: int = 6001) -> float:
+    """Trapezoid rule of many nodes where the integrand is above exp(-45) of its largest value."""
+
+    def f(z: Floats) -> Floats:
+        parts = zip(y, n, eta, strict=True)
+        return sum((log_row(link, a, b, c + tau * z) for a, b, c in parts), -0.5 * z * z)
+
+    low, high = -900.0, 900.0
+    for _ in range(9):
+        z = np.linspace(low, high, 201)
+        v = f(z)
+        near = np.flatnonzero(v > v.max() - 45.0)
+        low, high = z[max(near[0] - 1, 0)], z[min(near[-1] + 1, 200)]
+    z = np.linspace(low, high, nodes)
+    v = f(z)
+    return float(special.logsumexp(v) + np.log(z[1] - z[0]) - 0.5 * np.log(2 * np.pi))
+
+
+def cluster_of(link: str, y: Floats, n: Floats | None = None, **more: object) -> ClusteredOutcomes:
+    """One cluster of rows that all differ."""
+    trials = None if link == "log" else (np.ones(len(y)) if n is None else n)
+    return ClusteredOutcomes.build(
+        y, np.zeros(len(y), int), row=np.arange(len(y)), Z=more.get("Z", np.ones((len(y), 1))),
+        link=link, family=FAMILIES[link], trials=trials,
+    )  # fmt: skip
+
+
+def reference(name: str, link: str) -> tuple[ClusteredOutcomes, Floats, Floats, float]:
+    """A data set's outcomes, its distinct X, the exact estimate and log-likelihood."""
+    known = EXACT[name]
+    family = family_of(known["formula"], get_link(link))
+    design = Design.build(known["formula"], pa.load_dataset(name), family=family)
+    X, row = np.unique(design.matrices.X, axis=0, return_inverse=True)
+    group = design.matrices.groups[0]
+    outcomes = ClusteredOutcomes.build(
+        design.response.y, group.index, row=row.ravel(), Z=np.ones((len(X), 1)), link=link,
+        family=family, trials=design.response.trials,
+    )  # fmt: skip
+    exact = known["links"][link]
+    return outcomes, X, np.array([*exact["coef"], exact["sd"]]), exact["logLik"]
+
+
+@pytest.mark.parametrize(
+    ("name", "link"), [(name, link) for name in EXACT for link in EXACT[name]["links"]]
+)
+def test_exact_maximum_likelihood(name: str, link: str) -> None:
+    outcomes, X, estimate, value = reference(name, link)
+    eta, root = X @ estimate[:-1], estimate[-1:, None]
+    found = value_and_gradient(outcomes, eta, root)
+    assert found.value == pytest.approx(value, abs=2e-8)
+    assert log_likelihood(outcomes, eta, root).sum() == pytest.approx(value, abs=2e-8)
+    np.testing.assert_allclose(X.T @ found.eta, 0.0, atol=2e-6)  # the estimate's own precision
+    np.testing.assert_allclose(found.root, 0.0, atol=2e-6)
+    assert quadrature_error(outcomes, eta, root).total < 2e-8
+
+
+@pytest.mark.parametrize("link", FAMILIES)
+@pytest.mark.parametrize("tau", TAUS)
+@pytest.mark.parametrize("n", [1, 2, 7, 50, 500])
+def test_clusters_against_dense_quadrature(link: str, tau: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    eta = rng.normal(-1.0, 1.2, n)
+    mixed = (rng.random(n) < special.expit(eta + tau * rng.normal())).astype(float)
+    for y in (np.zeros(n), np.ones(n), mixed):
+        outcomes = cluster_of(link, y)
+        value = log_likelihood(outcomes, eta, [[tau]])[0] - outcomes.constant[0]
+        truth = dense(link, y, np.ones(n), eta, tau)
+        assert value == pytest.approx(truth, abs=1e-9)
+        error = quadrature_error(outcomes, eta, [[tau]])
+        assert abs(value - truth) < 2 * error.total + 1e-11
+        assert error.clusters.shape == (1,)
+
+
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
+@pytest.mark.parametrize("tau", [0.1, 1.0, 7.0])
+@pytest.mark.parametrize("successes", [(0, 0), (10, 3), (1000, 250), (10**6, 123_456)])
+def test_trials(link: str, tau: float, successes: tuple[int, int]) -> None:
+    for n, y in ((max(successes[0], 1), successes[1]), (max(successes[0], 1), 0)):
+        trials, y = np.array([n, 5.0]), np.array([y, 5.0])
+        outcomes = cluster_of(link, y, trials)
+        eta = np.array([-1.5, 0.5])
+        value = log_likelihood(outcomes, eta, [[tau]])[0] - outcomes.constant[0]
+        assert value == pytest.approx(dense(link, y, trials, eta, tau), abs=1e-9, rel=1e-14)
+
+
+@pytest.mark.parametrize("link", FAMILIES)
+@pytest.mark.parametrize("tau", [1.0, 7.0])
+def test_far_predictors(link: str, tau: float) -> None:
+    for eta, y in ((700.0, 0.0), (-700.0, 1.0), (-700.0, 0.0), (700.0, 1.0), (-30.0, 1.0)):
+        outcomes = cluster_of(link, np.array([y, 0.0]))
+        predictors = np.array([eta, 0.3])
+        value = log_likelihood(outcomes, predictors, [[tau]])[0]
+        truth = dense(link, np.array([y, 0.0]), np.ones(2), predictors, tau)
+        value -= outcomes.constant[0]
+        assert value == pytest.approx(truth, abs=1e-9, rel=1e-13)
+        gradient = value_and_gradient(outcomes, predictors, [[tau]])
+        assert np.isfinite(gradient.eta).all()
+        assert np.isfinite(gradient.root).all()
+
+
+def test_predictors_of_1e8() -> None:
+    outcomes = cluster_of("logit", np.array([1.0, 0.0, 0.0]))
+    found = value_and_gradient(outcomes, [1e8, -1e8, 0.0], [[2.0]])
+    assert found.value == pytest.approx(np.log(0.5), abs=1e-9)
+    misfit = value_and_gradient(outcomes, [-1e8, -1e8, -1e8], [[2.0]])
+    assert misfit.value == pytest.approx(-1e8 + 2.0, rel=1e-15)  # E exp(2 z)
+    np.testing.assert_allclose(misfit.eta, [1.0, 0.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("tau", [300.0, 1e4])
+def test_huge_root(tau: float) -> None:
+    outcomes = cluster_of("logit", np.ones(3))
+    found = log_likelihood(outcomes, [0.0, 1.0, 2.0], [[tau]])[0]
+    exact = mpmath.quad(
+        lambda z: mpmath.npdf(z) / mpmath.fprod(1 + mpmath.exp(-e - tau * z) for e in (0, 1, 2)),
+        [-9, *(k / tau for k in (-20, -5, 0, 5, 20, 40)), 9],
+    )
+    assert found == pytest.approx(float(mpmath.log(exact)), abs=1e-9)
+
+
+def test_ten_thousand_rows() -> None:
+    rng = np.random.default_rng(3)
+    eta = rng.normal(size=10_000)
+    y = (rng.random(10_000) < special.expit(eta + 1.0)).astype(float)
+    value = log_likelihood(cluster_of("logit", y), eta, [[1.0]])[0]
+    assert value == pytest.approx(dense("logit", y, np.ones(10_000), eta, 1.0, nodes=501), abs=1e-8)
+
+
+@pytest.mark.parametrize("link", FAMILIES)
+def test_without_variance_it_is_the_conditional_likelihood(link: str) -> None:
+    y, eta = np.array([1.0, 0.0, 1.0]), np.array([-1.0, 0.5, 2.0])
+    outcomes = cluster_of(link, y)
+    parts = zip(y, eta, strict=True)
+    conditional = sum(float(log_row(link, a, 1.0, np.array(c))) for a, c in parts)
+    for tau in (0.0, 1e-12):
+        value = log_likelihood(outcomes, eta, [[tau]])[0] - outcomes.constant[0]
+        assert value == pytest.approx(conditional, abs=1e-11)
+        assert value_and_gradient(outcomes, eta, [[tau]]).root[0, 0] == pytest.approx(0, abs=1e-10)
+    assert log_likelihood(outcomes, eta, [[-1.5]]) == pytest.approx(
+        log_likelihood(outcomes, eta, [[1.5]]), abs=1e-10
+    )
+
+
+def gradient_by_mpmath(tau: mpmath.mpf, eta: list[float], y: list[int]) -> mpmath.mpf:
+    def integrand(z: mpmath.mpf) -> mpmath.mpf:
+        rows = zip(y, eta, strict=True)
+        return mpmath.npdf(z) * mpmath.fprod(
+            1 / (1 + mpmath.exp((1 - 2 * a) * (e + tau * z))) for a, e in rows
+        )
+
+    return mpmath.log(mpmath.quad(integrand, mpmath.linspace(-8, 8, 9)))
+
+
+@pytest.mark.parametrize("tau", [0.1, 4.0])
+def test_gradient_against_mpmath(tau: float) -> None:
+    eta, y = [-1.0, 0.3, 1.2], [0, 1, 0]
+    found = value_and_gradient(cluster_of("logit", np.array(y, float)), eta, [[tau]])
+    with mpmath.workdps(22):
+        in_root = mpmath.diff(lambda t: gradient_by_mpmath(t, eta, y), tau)
+        in_eta = mpmath.diff(lambda e: gradient_by_mpmath(tau, [e, *eta[1:]], y), eta[0])
+    assert found.root[0, 0] == pytest.approx(float(in_root), rel=1e-8)
+    assert found.eta[0] == pytest.approx(float(in_eta), rel=1e-8)
+
+
+def central(f: object, x: Floats, step: float = 2e-3) -> Floats:
+    """Central differences, error of order step⁶."""
+    weights = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
+    flat = x.ravel()
+    out = np.zeros(flat.size)
+    for i in range(flat.size):
+        for k, w in weights.items():
+            move = np.zeros(flat.size)
+            move[i] = k * step
+            up, down = (flat + move).reshape(x.shape), (flat - move).reshape(x.shape)
+            out[i] += w * (f(up) - f(down)) / step  # ty: ignore[call-non-callable]
+    return out.reshape(x.shape)
+
+
+def two_effects(link: str, seed: int = 1) -> tuple[ClusteredOutcomes, Floats, Floats, Floats]:
+    """Clusters with an intercept and a slope, one of them all zero: outcomes, eta, Z, cluster."""
+    rng = np.random.default_rng(seed)
+    x = np.array([0.0, 1.0, -1.0, 2.0])
+    Z = np.column_stack([np.ones(4), x])
+    cluster = np.repeat(np.arange(4), 4)
+    y = rng.poisson(1.5, 16) if link == "log" else rng.integers(0, 2, 16)
+    y[:4] = 0
+    outcomes = ClusteredOutcomes.build(
+        y, cluster, row=np.tile(np.arange(4), 4), Z=Z, link=link,
+        family="poisson" if link == "log" else "bernoulli",
+    )  # fmt: skip
+    return outcomes, -0.5 + 0.6 * x, Z, y.reshape(4, 4).astype(float)
+
+
+def dense_plane(link: str, y: Floats, eta: Floats, slopes: Floats) -> float:
+    z = np.linspace(-9.0, 9.0, 901)
+    first, second = np.meshgrid(z, z, indexing="ij")
+    v = -0.5 * (first**2 + second**2) - np.log(2 * np.pi)
+    for a, e, (s, t) in zip(y, eta, slopes, strict=True):
+        v = v + log_row(link, a, 1.0, e + s * first + t * second)
+    return float(special.logsumexp(v) + 2 * np.log(z[1] - z[0]))
+
+
+@pytest.mark.parametrize("link", FAMILIES)
+@pytest.mark.parametrize("scale", [0.05, 1.0, 4.0])
+def test_intercept_and_slope(link: str, scale: float) -> None:
+    outcomes, eta, Z, y = two_effects(link)
+    root = scale * np.array([[1.0, 0.0], [-0.5, 0.6]])
+    truth = [dense_plane(link, row, eta, Z @ root) for row in y]
+    value = log_likelihood(outcomes, eta, root) - outcomes.constant
+    np.testing.assert_allclose(value, truth, atol=1e-9)
+    assert quadrature_error(outcomes, eta, root).total < 1e-9
+    found = value_and_gradient(outcomes, eta, root)
+    assert found.value == pytest.approx(log_likelihood(outcomes, eta, root).sum(), abs=1e-11)
+    numeric = central(lambda e: log_likelihood(outcomes, e, root).sum(), eta)
+    np.testing.assert_allclose(found.eta, numeric, rtol=1e-8, atol=1e-8)
+    numeric = central(lambda r: log_likelihood(outcomes, eta, np.tril(r)).sum(), root)
+    np.testing.assert_allclose(found.root, np.tril(numeric), rtol=1e-8, atol=1e-8)
+
+
+def test_uncorrelated_and_degenerate_effects() -> None:
+    outcomes, eta, Z, y = two_effects("logit")
+    root = np.diag([2.0, 0.0])  # no variance of the slope: a random intercept
+    one = ClusteredOutcomes.build(
+        y.ravel(), np.repeat(np.arange(4), 4), row=np.tile(np.arange(4), 4), Z=Z[:, :1],
+        link="logit",
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        log_likelihood(outcomes, eta, root), log_likelihood(one, eta, [[2.0]]), atol=1e-10
+    )
+    np.testing.assert_allclose(
+        log_likelihood(outcomes, eta, np.diag([0.0, 1.5])),
+        log_likelihood(
+            ClusteredOutcomes.build(
+                y.ravel(), np.repeat(np.arange(4), 4), row=np.tile(np.arange(4), 4), Z=Z[:, 1:],
+                link="logit",
+            ),
+            eta,
+            [[1.5]],
+        ),
+        atol=1e-10,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("effects", [1, 2])
+def test_gaussian_is_the_multivariate_normal(effects: int) -> None:
+    rng = np.random.default_rng(5)
+    x = np.array([0.0, 1.0, -1.0])
+    row = np.tile([0, 1, 1, 2], 3)
+    Z = np.column_stack([np.ones(3), x])[:, :effects]
+    y, cluster = rng.normal(size=12), np.repeat(np.arange(3), 4)
+    outcomes = ClusteredOutcomes.build(y, cluster, row=row, Z=Z, link="identity", family="gaussian")
+    eta, root = 0.3 - 0.5 * x, np.array([[1.3, 0.0], [0.4, 0.7]])[:effects, :effects]
+    W = Z[row[:4]] @ root
+    normal = stats.multivariate_normal(eta[row[:4]], 0.64 * np.eye(4) + W @ W.T)
+    found = log_likelihood(outcomes, eta, root, sigma=0.8)
+    np.testing.assert_allclose(found, normal.logpdf(y.reshape(3, 4)), rtol=1e-13)
+    gradient = value_and_gradient(outcomes, eta, root, sigma=0.8)
+
+    def total(e: Floats, r: Floats, s: float) -> float:
+        return float(log_likelihood(outcomes, e, np.tril(r), sigma=s).sum())
+
+    np.testing.assert_allclose(gradient.eta, central(lambda e: total(e, root, 0.8), eta), rtol=1e-8)
+    numeric = central(lambda r: total(eta, r, 0.8), root)
+    np.testing.assert_allclose(gradient.root, np.tril(numeric), rtol=1e-8)
+    numeric = central(lambda s: total(eta, root, s[0]), np.array([0.8]))
+    assert gradient.sigma == pytest.approx(numeric[0], rel=1e-8)
+    assert quadrature_error(outcomes, eta, root, sigma=0.8).total == 0.0
+
+
+def test_order_recoding_and_duplication() -> None:
+    rng = np.random.default_rng(6)
+    cluster, row = rng.integers(0, 30, 200), rng.integers(0, 12, 200)
+    y, eta = rng.integers(0, 2, 200), rng.normal(size=12)
+    Z = np.ones((12, 1))
+    first = ClusteredOutcomes.build(y, cluster, row=row, Z=Z, link="logit")
+    base = log_likelihood(first, eta, [[2.0]])
+    order, names = rng.permutation(200), rng.permutation(30)
+    moved = ClusteredOutcomes.build(
+        y[order], names[cluster[order]], row=row[order], Z=Z, link="logit"
+    )
+    np.testing.assert_allclose(log_likelihood(moved, eta, [[2.0]])[names], base, rtol=1e-13)
+    twice = ClusteredOutcomes.build(
+        np.tile(y, 2), np.concatenate([cluster, cluster + 30]), row=np.tile(row, 2), Z=Z,
+        link="logit",
+    )  # fmt: skip
+    assert len(twice.multiplicity) == len(first.multiplicity)
+    once, both = (value_and_gradient(o, eta, [[2.0]]) for o in (first, twice))
+    assert both.value == pytest.approx(2 * once.value, rel=1e-13)
+    np.testing.assert_allclose(both.eta, 2 * once.eta, rtol=1e-12)
+    spread = ClusteredOutcomes.build(
+        y, cluster, row=np.arange(200), Z=np.ones((200, 1)), link="logit"
+    )
+    np.testing.assert_allclose(log_likelihood(spread, eta[row], [[2.0]]), base, atol=1e-10)
+    flipped = ClusteredOutcomes.build(1 - y, cluster, row=row, Z=Z, link="logit")
+    np.testing.assert_allclose(log_likelihood(flipped, -eta, [[2.0]]), base, atol=1e-10)
+
+
+def test_draws_are_single_draws_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    n = 15_000
+    outcomes = ClusteredOutcomes.build(
+        rng.integers(0, 2, n), np.arange(n) // 3, row=np.arange(n), Z=np.ones((n, 1)), link="logit"
+    )
+    assert len(outcomes.pieces) > 2
+    eta, roots = rng.normal(size=(3, n)), np.array([0.5, 1.0, 4.0])[:, None, None]
+    many = value_and_gradient(outcomes, eta, roots)
+    assert many.root.shape == (3, 1, 1)
+    values = log_likelihood(outcomes, eta, roots)
+    for threads in (1, 5):
+        monkeypatch.setattr(integrated_likelihood, "cpus", lambda count=threads: count)
+        for d in range(3):
+            one = value_and_gradient(outcomes, eta[d], roots[d])
+            assert one.value == many.value[d]
+            np.testing.assert_array_equal(one.eta, many.eta[d])
+            np.testing.assert_array_equal(one.root, many.root[d])
+            np.testing.assert_array_equal(log_likelihood(outcomes, eta[d], roots[d]), values[d])
+
+
+def test_a_rule_that_is_too_coarse_is_seen_and_mended() -> None:
+    """The forecast of the step is spoilt: what the even and odd nodes say must mend it."""
+    outcomes, eta = cluster_of("logit", np.array([0.0, 1.0, 1.0])), np.array([-1.0, 0.0, 2.0])
+    parameters = integrated_likelihood.Parameters.read(outcomes, eta, [[4.0]], None)
+    truth = dense("logit", np.array([0.0, 1.0, 1.0]), np.ones(3), eta, 4.0)
+    for coarser in (1.5, 2.0, 3.0):
+        found = parameters.integrate(0, finer=coarser)
+        assert found.value[0] == pytest.approx(truth, abs=1e-9)
+        assert found.error[0] < 1e-10
+
+
+@njit
+def apply(which: int, x: Floats) -> Floats:
+    out = np.empty(x.size)
+    for i in range(x.size):
+        out[i] = exp(x[i]) if which == 0 else log(x[i]) if which == 1 else mills(x[i])
+    return out
+
+
+def test_elementary_functions() -> None:
+    x = np.concatenate([-np.geomspace(1e-300, 700.0, 200), np.linspace(-5.0, 700.0, 200)])
+    np.testing.assert_allclose(apply(0, x), np.exp(x), rtol=4e-16)
+    x = np.concatenate([np.geomspace(1e-300, 1e300, 300), 1 + np.geomspace(1e-16, 1.0, 50)])
+    np.testing.assert_allclose(apply(1, x), np.log(x), rtol=4e-16)
+    x = np.concatenate([np.linspace(0.0, 12.0, 200), np.geomspace(12.0, 1e9, 50)])
+    exact = 0.5 * special.erfcx(x / np.sqrt(2.0))
+    np.testing.assert_allclose(apply(2, x), exact, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("eta", "root", "sigma", "message"),
+    [
+        ([0.0], [[1.0]], None, r"eta has the shape \(1,\)"),
+        ([0.0, 0.0], [1.0], None, r"root \(1,\)"),
+        ([0.0, np.nan], [[1.0]], None, "eta has values that aren't finite"),
+        ([0.0, 0.0], [[np.inf]], None, "root has values that aren't finite"),
+        ([0.0, 0.0], [[2e4]], None, "standard deviation times its covariate is 20000"),
+        ([0.0, 0.0], [[1.0]], 1.0, "sigma came with binomial outcomes"),
+    ],
+)
+def test_parameters_are_checked(
+    eta: list[float], root: list[list[float]], sigma: float | None, message: str
+) -> None:
+    outcomes = cluster_of("logit", np.array([0.0, 1.0]))
+    with pytest.raises(SpecificationError, match=message):
+        log_likelihood(outcomes, eta, root, sigma=sigma)
+
+
+def test_more_checks() -> None:
+    outcomes, eta, _, _ = two_effects("logit")
+    with pytest.raises(SpecificationError, match="isn't lower triangular"):
+        log_likelihood(outcomes, eta, np.ones((2, 2)))
+    with pytest.raises(SpecificationError, match="several draws"):
+        quadrature_error(outcomes, np.zeros((2, 4)), np.zeros((2, 2, 2)))
+    normal = ClusteredOutcomes.build(
+        [0.5], [0], row=[0], Z=[[1.0]], link="identity", family="gaussian"
+    )
+    for sigma, message in ((None, "no sigma"), (0.0, "sigma is 0"), ([1.0], "sigma has the shape")):
+        with pytest.raises(SpecificationError, match=message):
+            log_likelihood(normal, [0.0], [[1.0]], sigma=sigma)
+
+
+def test_what_cannot_be_computed_is_an_error() -> None:
+    outcomes = cluster_of("log", np.array([0.0]))
+    with pytest.raises(ConvergenceError, match="1 of 1 distinct clusters"):
+        log_likelihood(outcomes, [1e8], [[1.0]])

@@ -1,0 +1,62 @@
+"""The mode of densities whose mode is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from popavg.workflows.posterior_mode import find_mode
+
+Floats = NDArray[np.float64]
+
+PRECISION = np.array([[400.0, 3.0, 0.0], [3.0, 1.0, 0.2], [0.0, 0.2, 0.05]])
+CENTRE = np.array([1.0, -20.0, 3.0])
+
+
+def normal(x: Floats) -> tuple[float, Floats]:
+    pull = PRECISION @ (x - CENTRE)
+    return -0.5 * float((x - CENTRE) @ pull), -pull
+
+
+def student(x: Floats) -> tuple[float, Floats]:
+    """Not log-concave away from its mode."""
+    value, slope = normal(x)
+    return -4.0 * np.log1p(-value), 4.0 * slope / (1.0 - value)
+
+
+@pytest.mark.parametrize("target", [normal, student])
+def test_mode_and_curvature(target: object) -> None:
+    mode = find_mode(target, np.zeros(3))  # ty: ignore[invalid-argument-type]
+    assert mode.why == ""
+    np.testing.assert_allclose(mode.point, CENTRE, atol=1e-3)
+    scale = 1.0 if target is normal else 4.0
+    np.testing.assert_allclose(mode.precision, scale * PRECISION, rtol=1e-3, atol=1e-3)
+
+
+def test_walls_are_stepped_back_from() -> None:
+    def walled(x: Floats) -> tuple[float, Floats]:
+        if x[0] > 1.2:
+            return -np.inf, np.zeros(1)
+        return 50.0 * x[0] - np.exp(50.0 * (x[0] - 1.0)), 50.0 - 50.0 * np.exp(50.0 * (x - 1.0))
+
+    mode = find_mode(walled, np.zeros(1))
+    assert mode.why == ""
+    assert mode.point[0] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_what_has_no_mode() -> None:
+    def slope(x: Floats) -> tuple[float, Floats]:
+        return float(x[0]), np.ones(1)
+
+    assert "no mode" in find_mode(slope, np.zeros(1)).why
+
+    def ridge(x: Floats) -> tuple[float, Floats]:
+        return -0.5 * float(x[0] ** 2), np.array([-x[0], 0.0])
+
+    assert "isn't curved downward" in find_mode(ridge, np.zeros(2)).why
+
+    def nowhere(x: Floats) -> tuple[float, Floats]:
+        return -np.inf, np.zeros(1)
+
+    assert "isn't finite" in find_mode(nowhere, np.zeros(1)).why

@@ -1,0 +1,192 @@
+"""How the posterior is drawn from, and why so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import xarray as xr
+
+from popavg._checks import check_choice
+from popavg.errors import ConvergenceError, SpecificationError
+from popavg.models.baseline import baseline_of
+from popavg.posterior_tools.integrated_design import only_group
+from popavg.workflows.problem import Problem
+from popavg.workflows.sampling import Sampler, sample
+
+__all__ = ["METHODS", "Drawn", "Method", "draw", "why_not_integrated"]
+
+Method = Literal["auto", "importance", "nuts", "latent"]
+
+METHODS: tuple[Method, ...] = ("auto", "importance", "nuts", "latent")
+
+_WORDS = {
+    "importance": "independent draws by importance sampling",
+    "nuts": "NUTS on the integrated likelihood",
+    "latent": "NUTS with every cluster's effects",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Draws, and how they were got.
+
+    Attributes
+    ----------
+    posterior, sample_stats : xarray.Dataset
+        The draws and the sampler's statistics.
+    method : str
+        ``"importance"``, ``"nuts"`` or ``"latent"``.
+    why : str
+        The reason for the method, half a sentence.
+    interrupted : bool
+        Whether there are fewer draws than were asked for.
+    facts : mapping
+        What else is worth keeping with the fit, for this method.
+    """
+
+    posterior: xr.Dataset
+    sample_stats: xr.Dataset
+    method: Method
+    why: str
+    interrupted: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"Method: {self.method} ({_WORDS[self.method]}), {self.why}."
+
+
+def why_not_integrated(problem: Problem) -> str | None:
+    """Why a model's random effects can't be integrated out; None where they can.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model and its data.
+
+    Returns
+    -------
+    str or None
+        Half a sentence: ``"the model has 2 grouping factors ('g', 'h')"``.
+    """
+    try:
+        only_group(problem.design.matrices)
+    except SpecificationError as error:
+        return error.came
+    return None
+
+
+def draw(problem: Problem, sampler: Sampler, seed: int, *, method: Method) -> Drawn:
+    """Draw from the posterior by a method, or by the best that can be used.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model and its data.
+    sampler : Sampler
+        How many draws, and the settings of NUTS.
+    seed : int
+        The seed.
+    method : {"auto", "importance", "nuts", "latent"}
+        ``auto``: importance sampling where the effects can be integrated out, NUTS on the
+        integrated likelihood where its diagnostic refuses, the latent model otherwise.
+
+    Returns
+    -------
+    Drawn
+
+    Raises
+    ------
+    SpecificationError
+        A method that this model can't be fitted by.
+    ConvergenceError
+        ``method="importance"`` and its diagnostic refuses the draws; or sampling was stopped
+        before there were any.
+    """
+    check_choice("method", method, METHODS)
+    if problem.model is not None:
+        return _draw_model(problem, sampler, seed, method)
+    obstacle = why_not_integrated(problem)
+    if method in ("importance", "nuts"):
+        only_group(problem.design.matrices)
+    if method == "latent" or obstacle is not None:
+        why = "as asked for" if method == "latent" else f"because {obstacle}"
+        return _draw_latent(problem, sampler, seed, why)
+    if method == "nuts":
+        return _draw_nuts(problem, sampler, seed, "as asked for")
+    if baseline_of(problem.design, problem.link, problem.priors) is not None:
+        came = "importance sampling has no prior on the baseline"
+        if method == "importance":
+            raise SpecificationError(came, "a prior on 'Intercept'", "say method='nuts' or 'auto'")
+        return _draw_nuts(problem, sampler, seed, f"because {came}")
+    return _draw_importance(problem, sampler, seed, method)
+
+
+def _draw_model(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
+    """A user's model is drawn from as it was built."""
+    from popavg.models.record import model_record
+
+    assert problem.model is not None
+    integrated = model_record(problem.model).likelihood == "integrated"
+    fitting: Method = "nuts" if integrated else "latent"
+    if method not in ("auto", fitting):
+        likelihood = "integrated" if integrated else "latent"
+        raise SpecificationError(
+            f"method={method!r} with a model that was built with likelihood={likelihood!r}",
+            f"'auto' or {fitting!r}",
+            "give pa.fit the formula and the data for the others",
+        )
+    why = "which is how the model was built"
+    return (_draw_nuts if integrated else _draw_latent)(problem, sampler, seed, why)
+
+
+def _draw_importance(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
+    """Importance sampling; NUTS where it is refused and another method may be used."""
+    from popavg.workflows.importance import importance_sample
+
+    found = importance_sample(
+        problem.design,
+        problem.link,
+        problem.family,
+        problem.priors,
+        draws=sampler.draws,
+        chains=sampler.chains,
+        seed=seed,
+        progress=sampler.progress,
+    )
+    if found.accepted:
+        told = found.why.rstrip(". ")
+        why = "as asked for" if method == "importance" else f"whose check accepts them: {told}"
+        facts = {"pareto_k": round(float(found.khat), 3)}
+        return Drawn(found.posterior, found.sample_stats, "importance", why, facts=facts)
+    if method == "importance":
+        raise ConvergenceError(
+            f"importance sampling was refused: {found.why}", "", "say method='nuts' or 'auto'"
+        )
+    return _draw_nuts(
+        problem, sampler, seed, f"because importance sampling was refused: {found.why}"
+    )
+
+
+def _draw_nuts(problem: Problem, sampler: Sampler, seed: int, why: str) -> Drawn:
+    tree, interrupted = sample(problem.build("integrated"), sampler, seed, few=True)
+    return _drawn(tree, "nuts", why, interrupted=interrupted, facts=_settings(sampler))
+
+
+def _draw_latent(problem: Problem, sampler: Sampler, seed: int, why: str) -> Drawn:
+    tree, interrupted = sample(problem.build("latent"), sampler, seed)
+    facts = {"parametrization": problem.parametrization, **_settings(sampler)}
+    return _drawn(tree, "latent", why, interrupted=interrupted, facts=facts)
+
+
+def _settings(sampler: Sampler) -> dict[str, Any]:
+    names = ("tune", "target_accept", "max_treedepth")
+    return {name: getattr(sampler, name) for name in names}
+
+
+def _drawn(
+    tree: xr.DataTree, method: Method, why: str, *, interrupted: bool, facts: dict[str, Any]
+) -> Drawn:
+    posterior, statistics = (tree[name].to_dataset() for name in ("posterior", "sample_stats"))
+    return Drawn(posterior, statistics, method, why, interrupted, facts)
