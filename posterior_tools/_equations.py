@@ -14,6 +14,8 @@ from popavg.errors import SpecificationError
 
 __all__ = ["check_equation", "evaluate_equation", "replace_indices"]
 
+#: Characters of an equation; Python's own limit of nesting differs between processes.
+_LONGEST = 2_000
 _INDEX = re.compile(r"\bb(\d+)\b")
 _ALLOWED = "numbers, b0, b1, …, + - * / **, parentheses, log(), exp() and at most one '='"
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -50,6 +52,12 @@ def evaluate_equation(text: str, estimates: Sequence[Any]) -> Any:
     SpecificationError
         What can't be read; numbers of it that divide by 0, are too large or aren't real.
     """
+    if len(text) > _LONGEST:
+        raise SpecificationError(
+            f"hypothesis can't be read: an equation of {len(text):,} characters",
+            f"at most {_LONGEST:,}",
+            "give the weights of a linear combination as numbers",
+        )
     sides = text.split("=")
     if len(sides) > 2 or not _INDEX.search(text):
         raise _unreadable(text)

@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from popavg.posterior_tools._integrated_math import exp
+
 __all__ = ["KINDS", "means", "standardise"]
 
 type Floats = NDArray[np.float64]
@@ -30,41 +32,14 @@ KINDS: dict[tuple[str, str], int] = {
 }
 _LOGIT, _PROBIT, _CLOGLOG, _LOG = 0, 1, 2, 3
 
-_MAGIC = 1.5 * 2.0**52  # added and taken off again: rounds to a whole number
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _ROOT_2PI = math.sqrt(2 * math.pi)
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @_compiled
-def _decay(x: float) -> float:
-    """exp(x) for -708 <= x <= 0, below that exp(-708); no branch, so that loops vectorise."""
-    x = x if x > -708.0 else -708.0
-    shifted = x * _LOG2_E + _MAGIC
-    n = shifted - _MAGIC
-    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = (p * r + 1.0) * r + 1.0
-    bits = (np.float64(shifted).view(np.int64) + np.int64(1023)) << np.int64(52)
-    return p * np.int64(bits).view(np.float64)
-
-
-@_compiled
 def _logit_means(eta: Floats, mean: Floats, complement: Floats) -> None:
     for r in range(eta.size):
-        q = _decay(-0.5 * abs(eta[r]))
+        q = exp(-0.5 * abs(eta[r]))
         q *= q
         greater = 1.0 / (1.0 + q)
         mean[r] = q * greater if eta[r] < 0.0 else greater
@@ -75,7 +50,7 @@ def _logit_means(eta: Floats, mean: Floats, complement: Floats) -> None:
 def _logit_rows(eta: Floats, known: Pair, out: Pair) -> None:
     (mean, complement), (d, e) = known, out
     for r in range(eta.size):
-        t = _decay(-0.5 * abs(eta[r]))
+        t = exp(-0.5 * abs(eta[r]))
         q = t * t
         greater = 1.0 / (1.0 + q)
         lesser, sd = q * greater, t * greater

@@ -319,9 +319,9 @@ def test_the_size_of_the_blocks_does_not_matter(
     make_fit: MakeFit, frame: pd.DataFrame, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit = make_fit("y ~ arm + x + (1 | g)", frame)
+    monkeypatch.setattr(evaluation, "PIECES", 1)
     whole = population_coefficients(fit, method)
-    for module in (draw_block, evaluation):
-        monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(draw_block, "BLOCK", 7)
     parts = population_coefficients(fit, method)
     np.testing.assert_allclose(parts.draws, whole.draws, rtol=1e-11)
     assert whole.misfit is not None
@@ -335,6 +335,7 @@ def test_threads_change_nothing(
 ) -> None:
     fit = make_fit("y ~ arm + x + (1 + x | g)", frame, corr={"g": RHO}, extra=("visit",))
     arguments = {"working_correlation": name, **CORRELATIONS[name][1]}
+    monkeypatch.setattr(evaluation, "PIECES", 1)
     one = population_coefficients(fit, **arguments)
     sizes = []
 
@@ -361,6 +362,7 @@ def test_the_model_is_read_once(fit: xr.DataTree, monkeypatch: pytest.MonkeyPatc
         calls.append(args)
         return variance(self, *args)  # ty: ignore[invalid-argument-type]
 
+    monkeypatch.setattr(evaluation, "PIECES", 1)
     monkeypatch.setattr(DrawBlock, "variance", counted)
     population_coefficients(fit)
     assert len(calls) == 1
