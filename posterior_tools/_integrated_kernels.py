@@ -21,6 +21,7 @@ from popavg.posterior_tools._integrated_line import (
     sum_line,
 )
 from popavg.posterior_tools._integrated_links import PADDING, Rows, Work
+from popavg.posterior_tools._logit_lines import Problem, direct_lines
 
 __all__ = [
     "LARGEST_ERROR",
@@ -41,8 +42,8 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
-LARGEST_ERROR = 1e-10
-"""Of a cluster's likelihood; above it the step is shortened."""
+LARGEST_ERROR = 1e-9
+"""Estimated error of a cluster's likelihood above which the step is shortened; it is much less."""
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -98,7 +99,7 @@ def make_work(most: int, slopes: int, effects: int) -> Work:
         np.zeros(WIDTH),
         np.zeros((effects, WIDTH)),
         np.zeros(WIDTH),
-        np.zeros(2 + 2 * effects),
+        np.zeros(3 + 2 * effects),
     )
 
 
@@ -174,8 +175,9 @@ def _one_cluster(link: Any, rows: Rows, work: Work, setting: Setting) -> tuple[f
         place = (centre, h, math.nan, CUT + setting.wider)
         reference = sum_line(link, rows, work, place, setting.want)
         total = work.sums[0]
-        error = alias_error(total, work.sums[1]) + math.exp(-CUT - setting.wider)
+        error = alias_error(total, work.sums[1], work.sums[4])
         if not error > LARGEST_ERROR:
+            error += math.exp(-CUT - setting.wider)
             return reference + math.log(total * h) - LOG_ROOT_2PI, error
         h *= 0.6
     return math.nan, math.nan
@@ -191,9 +193,27 @@ def integrate_lines(
     varies = False
     for j in range(data.starts[setting.first], data.starts[setting.last]):
         varies = varies or data.Z[j, 0] != data.Z[0, 0]
+    if not varies and most > 0:
+        v = np.empty(data.row.size)
+        for j in range(data.starts[setting.first], data.starts[setting.last]):
+            v[j] = eta[data.row[j]]
+        factor = data.Z[0, 0] if len(data.Z) else 0.0
+        by_slope = np.zeros(result.value.size)
+        clusters, options = (setting.first, setting.last), (setting.finer, setting.wider)
+        problem = Problem(
+            data.starts, data.y, data.n, v, factor * root[0, 0], clusters, setting.want, options
+        )
+        direct_lines(link, problem, result.value, result.error, result.eta, by_slope)
+        for i in range(setting.first, setting.last):
+            result.value[i] -= LOG_ROOT_2PI
+            result.root[i, 0, 0] = factor * by_slope[i]
+    else:
+        result.error[setting.first : setting.last] = math.nan
     work = make_work(most, most if varies else 1, 1)
     scratch = np.zeros((4, most))
     for i in range(setting.first, setting.last):
+        if not math.isnan(result.error[i]):
+            continue
         rows = load_cluster(i, data, eta, scratch)
         for j in range(rows.size):
             rows.slope[j] = root[0, 0] * rows.Z[j, 0]

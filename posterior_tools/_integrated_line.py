@@ -18,10 +18,11 @@ rows may be steeper than at it: part of what the number of trials allows is adde
 
 That is a forecast, not a proof. F being the Fourier transform of the integrand, the error is
 2 |F(2 pi / h)| / F(0), and the sums over the nodes k of f_k exp(2 pi i k m / 32) are F(2 pi / h
-m / 32) but for terms like the error: with m = 15 their size tells what |F| is at nearly half the
-frequency, whatever its phase. F decreases at least exponentially, so that its power 32/15 is an
-estimate of the error, mostly far too large. The caller shortens h where it isn't small enough. The
-forecast aims at that: it has the growth twice.
+m / 32) but for terms like the error: with m = 15 and 8 their sizes tell what |F| is at nearly half
+and at a quarter of the frequency, whatever its phase. F decreases at least exponentially, so that
+what log |F| does between the two, or from 0 to the first, tells the error, mostly far too large.
+The caller shortens h where it isn't small enough. The forecast aims below that: it has the growth
+one and a half times.
 """
 
 # ruff: noqa: PLR0917  (numba has no keyword-only arguments, and calls cost in its loops)
@@ -42,6 +43,7 @@ __all__ = [
     "ALIAS",
     "CUT",
     "DIGITS",
+    "LOWER",
     "WIDTH",
     "alias_error",
     "find_mode",
@@ -66,8 +68,11 @@ _HAZARD = tuple(-math.log(math.cos(angle)) for angle in _HAZARD_ANGLES)
 _LARGEST_PANELS = 1_000_000
 _TWICE = 1.5
 ALIAS = 15
+LOWER = 8
 _COSINES = np.cos(2 * np.pi * ALIAS / WIDTH * np.arange(WIDTH))
 _SINES = np.sin(2 * np.pi * ALIAS / WIDTH * np.arange(WIDTH))
+_LOWER_COSINES = np.cos(2 * np.pi * LOWER / WIDTH * np.arange(WIDTH))
+_LOWER_SINES = np.sin(2 * np.pi * LOWER / WIDTH * np.arange(WIDTH))
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -144,9 +149,11 @@ def step(link: Any, slope: float, curvature: float, trials: float) -> float:
 
 
 @_compiled
-def alias_error(total: float, harmonic: float) -> float:
+def alias_error(total: float, harmonic: float, lower: float) -> float:
     """Estimate of the rule's relative error from what `sum_line` adds up."""
-    return 2.0 * math.exp(WIDTH / ALIAS * math.log(harmonic / total))
+    from_zero = math.log(harmonic / total) * (WIDTH / ALIAS)
+    steeper = math.log(harmonic / lower) * ((WIDTH - ALIAS) / (ALIAS - LOWER))
+    return 2.0 * math.exp(min(from_zero, math.log(harmonic / total) + steeper))
 
 
 @_compiled
@@ -197,23 +204,26 @@ def _gather(rows: Rows, work: Work, place: tuple[float, float]) -> None:
 
 
 @_compiled
-def _add_harmonic(work: Work) -> None:
-    """The line's sum and the size of its harmonic."""
-    tally = work.tally
-    total, real, imaginary = 0.0, 0.0, 0.0
+def _add_harmonics(work: Work) -> None:
+    """The line's sum and the sizes of its harmonics."""
+    tally, sums = work.tally, work.sums
+    total, real, imaginary, lower, lower_imaginary = 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(tally.size):
         total += tally[k]
         real += tally[k] * _COSINES[k]
         imaginary += tally[k] * _SINES[k]
-    work.sums[0] += total
-    work.sums[1] += math.sqrt(real * real + imaginary * imaginary)
+        lower += tally[k] * _LOWER_COSINES[k]
+        lower_imaginary += tally[k] * _LOWER_SINES[k]
+    sums[0] += total
+    sums[1] += math.sqrt(real * real + imaginary * imaginary)
+    sums[sums.size - 1] += math.sqrt(lower * lower + lower_imaginary * lower_imaginary)
 
 
 @_compiled
 def sum_line(
     link: Any, rows: Rows, work: Work, place: tuple[float, float, float, float], want: bool
 ) -> float:
-    """Add to ``work.sums`` the integrand at the nodes, and the size of its 15th harmonic.
+    """Add to ``work.sums`` the integrand at the nodes, and the sizes of two harmonics of it.
 
     ``place`` is where the nodes start, their step, the logarithm that they are divided by (NaN:
     the one at the start, which is returned), and the cut. With ``want`` the rows' scores are
@@ -250,5 +260,5 @@ def sum_line(
             if direction == 1 and right < reference - cut:
                 break
             number += direction
-    _add_harmonic(work)
+    _add_harmonics(work)
     return reference

@@ -27,7 +27,18 @@ from numpy.typing import NDArray
 
 from popavg.posterior_tools._integrated_math import exp, log, mills
 
-__all__ = ["PADDING", "Cloglog", "Log", "Logit", "Probit", "Rows", "Work", "block", "score"]
+__all__ = [
+    "PADDING",
+    "Cloglog",
+    "Log",
+    "Logit",
+    "Probit",
+    "Rows",
+    "Work",
+    "block",
+    "for_link",
+    "score",
+]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -105,7 +116,7 @@ def block(link: Any, rows: Rows, work: Work, place: tuple[float, float], want: b
     raise NotImplementedError
 
 
-def _for_link(function: Callable[..., None], kind: type) -> Callable[[Callable[..., None]], None]:
+def for_link(function: Callable[..., None], kind: type) -> Callable[[Callable[..., None]], None]:
     """Register an implementation for one link."""
 
     def register(implementation: Callable[..., None]) -> None:
@@ -120,7 +131,7 @@ def _for_link(function: Callable[..., None], kind: type) -> Callable[[Callable[.
     return register
 
 
-@_for_link(score, Logit)
+@for_link(score, Logit)
 def _logit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -131,7 +142,7 @@ def _logit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = n[j] * x * q * q
 
 
-@_for_link(block, Logit)
+@for_link(block, Logit)
 def _logit_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool) -> None:
     middle, h = place
     v, slope, at, edge = rows.v, rows.slope, work.at, work.edge
@@ -175,7 +186,7 @@ def _logit_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], 
         logs[k] += constant + linear * (h * (k - width // 2)) - log(product[k])
 
 
-@_for_link(score, Log)
+@for_link(score, Log)
 def _log_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -184,7 +195,7 @@ def _log_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = mean
 
 
-@_for_link(block, Log)
+@for_link(block, Log)
 def _log_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool) -> None:
     middle, h = place
     v, slope, at, edge = rows.v, rows.slope, work.at, work.edge
@@ -213,7 +224,7 @@ def _log_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], wa
         logs[k] += constant + linear * (h * (k - width // 2))
 
 
-@_for_link(score, Cloglog)
+@for_link(score, Cloglog)
 def _cloglog_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -228,7 +239,7 @@ def _cloglog_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = y[j] * bend + (n[j] - y[j]) * hazard
 
 
-@_for_link(block, Cloglog)
+@for_link(block, Cloglog)
 def _cloglog_block(
     link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool
 ) -> None:
@@ -292,7 +303,7 @@ def _cloglog_block(
         logs[k] += constant + linear * (h * (k - width // 2)) + log(product[k])
 
 
-@_for_link(score, Probit)
+@for_link(score, Probit)
 def _probit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -309,7 +320,7 @@ def _probit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = outer * tail * gap + (n[j] - outer) * body * (body + size)
 
 
-@_for_link(block, Probit)
+@for_link(block, Probit)
 def _probit_block(
     link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool
 ) -> None:

@@ -33,6 +33,7 @@ from popavg.posterior_tools._integrated_kernels import (
 from popavg.posterior_tools._integrated_line import (
     ALIAS,
     CUT,
+    LOWER,
     WIDTH,
     alias_error,
     find_mode,
@@ -114,15 +115,15 @@ def plane_mode(
 @_compiled
 def _sum_plane(
     link: Any, rows: Rows, work: Work, plane: Plane, place: tuple[float, ...]
-) -> tuple[float, float]:
-    """Reference, and the lines' 15th harmonic; ``work.sums`` becomes the sums over all.
+) -> tuple[float, float, float]:
+    """Reference, and two harmonics of the lines; ``work.sums`` becomes the sums over all.
 
     ``place``: the mode, the ridge's slope, both steps, the cut, and 1 where gradients are wanted.
     """
     z0, other0, ridge, h, h2, cut, want = place
     effects = work.columns.shape[0]
-    total = np.zeros(2 + effects * 2)
-    real, imaginary, largest, reference = 0.0, 0.0, 0.0, math.nan
+    total = np.zeros(3 + effects * 2)
+    turns, largest, reference = np.zeros(4), 0.0, math.nan
     for direction in (1, -1):
         number, other = (0 if direction == 1 else -1), other0
         while number < _MOST_LINES:
@@ -135,21 +136,25 @@ def _sum_plane(
             found = sum_line(link, rows, work, line, want != 0.0)
             reference = found - 0.5 * z * z if number == 0 else reference
             if math.isnan(found):
-                return math.nan, math.nan
+                return math.nan, math.nan, math.nan
             one = work.sums[0]
-            angle = 2.0 * math.pi * ALIAS / WIDTH * (number % WIDTH)
-            real += one * math.cos(angle)
-            imaginary += one * math.sin(angle)
+            angle = 2.0 * math.pi / WIDTH * (number % WIDTH)
+            turns[0] += one * math.cos(ALIAS * angle)
+            turns[1] += one * math.sin(ALIAS * angle)
+            turns[2] += one * math.cos(LOWER * angle)
+            turns[3] += one * math.sin(LOWER * angle)
             for a in range(2):
                 total[a] += work.sums[a]
                 total[2 + a] += z * work.sums[2 + a]
             total[5] += work.sums[5]
+            total[6] += work.sums[6]
             largest = max(largest, one)
             if one < math.exp(-cut) * largest:
                 break
             number += direction
     work.sums[:] = total
-    return reference, math.sqrt(real * real + imaginary * imaginary)
+    harmonics = math.hypot(turns[0], turns[1]), math.hypot(turns[2], turns[3])
+    return reference, harmonics[0], harmonics[1]
 
 
 @_compiled
@@ -167,11 +172,13 @@ def _one_cluster(
         clear(work, rows.size if setting.want else 0)
         make_tables(rows, work, h2)
         place = (mode[0], mode[1], ridge, h, h2, cut, 1.0 if setting.want else 0.0)
-        reference, harmonic = _sum_plane(link, rows, work, plane, place)
+        reference, harmonic, lower = _sum_plane(link, rows, work, plane, place)
         total = work.sums[0]
-        outer, inner = alias_error(total, harmonic), alias_error(total, work.sums[1])
-        error = outer + inner + 2.0 * math.exp(-cut)
+        outer = alias_error(total, harmonic, lower)
+        inner = alias_error(total, work.sums[1], work.sums[6])
+        error = outer + inner
         if not error > LARGEST_ERROR:
+            error += 2.0 * math.exp(-cut)
             return reference + math.log(total * h * h2) - 2.0 * LOG_ROOT_2PI, error
         h *= 0.6 if outer > 0.3 * LARGEST_ERROR else 1.0
         h2 *= 0.6 if inner > 0.3 * LARGEST_ERROR else 1.0

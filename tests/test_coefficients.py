@@ -336,6 +336,7 @@ def test_threads_change_nothing(
     fit = make_fit("y ~ arm + x + (1 + x | g)", frame, corr={"g": RHO}, extra=("visit",))
     arguments = {"working_correlation": name, **CORRELATIONS[name][1]}
     monkeypatch.setattr(evaluation, "PIECES", 1)
+    monkeypatch.setattr(evaluation, "PIECES", 1)
     one = population_coefficients(fit, **arguments)
     sizes = []
 

@@ -1,0 +1,394 @@
+r"""The logit's integrals along one line, without a logarithm at the nodes.
+
+Where all rows have the slope t, the integrand at z is exp(s t z - z²/2) / ∏ (1 + exp(v_j + t z))
+times a constant, s being the sum of y. The nodes lie about 0 and clusters share them, with tables
+of exp(t z) and of the numerators: a trial costs a multiplication, an addition and a multiplication
+at each node, a cluster a division.
+
+Notes
+-----
+The step needs no mode. On the line Im z = a the integrand of n trials is at most
+exp(a²/2) cos(t a / 2)^-n times as large as on the real one, and its poles are at t a = pi: the
+error of the trapezoid rule (Trefethen & Weideman 2014, SIAM Review 56:385) is below
+2 exp(-2 pi a / h + a²/2 - n log cos(t a / 2)) of the integral, for any a. `_step` takes the
+largest h that makes this 2 exp(-`BOUND`) for one of some a; it is far less where the trials'
+probabilities aren't all 1/2.
+"""
+
+# ruff: noqa: PLR0917  (numba has no keyword-only arguments, and calls cost in its loops)
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from popavg.posterior_tools._integrated_links import Cloglog, Log, Logit, Probit, for_link
+from popavg.posterior_tools._integrated_math import exp, log
+
+__all__ = ["BOUND", "CUT", "Problem", "direct_lines"]
+
+type Floats = NDArray[np.float64]
+type Ints = NDArray[np.int64]
+
+BOUND = 20.0
+"""The error of the rule is below 2 exp(-20) of a cluster's likelihood, and far less mostly."""
+
+CUT = 24.0
+"""Terms below exp(-24) of the sum don't count."""
+
+_EASY = 30.0  # the same where few nodes are needed
+_LADDER = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_POWERS = 33  # successes, and one, up to which numerators are kept
+_NODES = 320
+_REACH = 8.3  # of the nodes about 0
+_LARGEST = 70.0  # |v + t z|
+_ROOM = 680.0  # logarithm of a product
+_FEW = 8.0  # trials of an entry up to which a factor is repeated
+_ANGLES = (3.05, 2.89, 2.67, 2.36, 1.98, 1.57, 1.19, 0.85, 0.6, 0.4)
+_GROWTH = tuple(-math.log(math.cos(angle / 2)) for angle in _ANGLES)
+_compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_summing = njit(
+    nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
+    fastmath={"reassoc", "contract", "nsz"},
+)  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """Entries sorted by cluster, their predictors, and what is wanted; as the kernels' data.
+
+    ``slope`` is that of all rows in z; ``options`` the factor of the step and more e-folds in the
+    cut.
+    """
+
+    starts: Ints
+    y: Floats
+    n: Floats
+    v: Floats
+    slope: float
+    clusters: tuple[int, int]
+    want: bool
+    options: tuple[float, float]
+
+
+class _Tables(NamedTuple):
+    """For each rung of the ladder of trials: nodes, step, exp(t z), exp(s t z - z²/2)."""
+
+    nodes: Ints
+    h: Floats
+    up: Floats
+    power: Floats
+    built: Ints
+
+
+@_compiled
+def _step(slope: float, trials: float) -> float:
+    """Step that needs no mode."""
+    steepness = abs(slope)
+    widest = math.sqrt(_EASY / (0.5 + 0.13 * trials * steepness * steepness))
+    if widest * steepness < 0.8:  # -log cos(x) < 0.52 x² up to 0.4
+        return math.pi * widest / _EASY
+    h = 0.0
+    for i in range(len(_ANGLES)):
+        a = _ANGLES[i] / steepness
+        h = max(h, 2.0 * math.pi * a / (BOUND + 0.5 * a * a + trials * _GROWTH[i]))
+    return h
+
+
+@_compiled
+def _rung(trials: float) -> int:
+    level = 0
+    while level < len(_LADDER) and trials > _LADDER[level]:
+        level += 1
+    return level
+
+
+@_compiled
+def _make_tables(trials: Floats, slope: float, finer: float) -> _Tables:
+    """Rungs that clusters of so many trials need; without nodes where these would be too many."""
+    rungs = len(_LADDER)
+    used, h, nodes = np.zeros(rungs), np.zeros(rungs), np.zeros(rungs, np.int64)
+    for i in range(trials.size):
+        level = _rung(trials[i])
+        if level < rungs:
+            used[level] = max(used[level], trials[i])
+    widest, powers = 0, 0
+    for level in range(rungs):
+        if used[level] == 0.0:
+            continue
+        h[level] = finer * _step(slope, _LADDER[level])
+        size = 8 * math.ceil(_REACH / (4.0 * h[level]))
+        if size <= _NODES:
+            nodes[level], widest = size, max(widest, size)
+            powers = max(powers, min(int(used[level]) + 1, _POWERS))
+    tables = _Tables(
+        nodes,
+        h,
+        np.empty((rungs, widest)),
+        np.empty((rungs * powers, widest)),
+        np.zeros((rungs, powers), np.int64),
+    )
+    for level in range(rungs):
+        for k in range(nodes[level]):
+            tables.up[level, k] = exp(slope * (h[level] * (k - nodes[level] // 2)))
+    return tables
+
+
+@_compiled
+def _numerator(
+    power: Floats, built: Ints, up: Floats, at: tuple[int, int, int], h: float
+) -> int:
+    """The row of ``power`` that holds exp(s t z - z²/2); ``at`` is the level, its nodes, and s."""
+    level, nodes, successes = at
+    first = level * built.shape[1]
+    if built[level, 0] == 0:
+        for k in range(nodes):
+            z = h * (k - nodes // 2)
+            power[first, k] = exp(-0.5 * z * z)
+        built[level, 0] = 1
+    s = successes
+    while built[level, s] == 0:
+        s -= 1
+    for done in range(s, successes):
+        for k in range(nodes):
+            power[first + done + 1, k] = power[first + done, k] * up[level, k]
+        built[level, done + 1] = 1
+    return first + successes
+
+
+@_summing
+def _multiply(e: Floats, p: int, up: Floats, at: tuple[int, int], product: Floats) -> None:
+    """Multiply by the factors of eight trials."""
+    a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
+    a4, a5, a6, a7 = e[p + 4], e[p + 5], e[p + 6], e[p + 7]
+    for k in range(at[1]):
+        t = up[at[0], k]
+        low = ((1.0 + a0 * t) * (1.0 + a1 * t)) * ((1.0 + a2 * t) * (1.0 + a3 * t))
+        high = ((1.0 + a4 * t) * (1.0 + a5 * t)) * ((1.0 + a6 * t) * (1.0 + a7 * t))
+        product[k] *= low * high
+
+
+@_summing
+def _divide(power: Floats, row: int, nodes: int, product: Floats) -> float:
+    """The integrand in place of the product; its sum."""
+    total = 0.0
+    for k in range(nodes):
+        weight = power[row, k] / product[k]
+        product[k] = weight
+        total += weight
+    return total
+
+
+@_summing
+def _exponentials(
+    product: Floats, logs: Floats, nodes: int, line: tuple[float, float]
+) -> tuple[float, float]:
+    """The integrand where the product had to be logged, its sum, and the logarithm taken out."""
+    h, slope = line
+    largest = -math.inf
+    for k in range(nodes):
+        z = h * (k - nodes // 2)
+        logs[k] = slope * z - 0.5 * z * z - (logs[k] + log(product[k]))
+    for k in range(nodes):
+        largest = max(largest, logs[k])
+    total = 0.0
+    for k in range(nodes):
+        product[k] = exp(logs[k] - largest)
+        total += product[k]
+    return total, largest
+
+
+@_summing
+def _gather(
+    e: Floats,
+    p: int,
+    up: Floats,
+    weight: Floats,
+    column: Floats,
+    out: Floats,
+) -> None:
+    """Eight trials' failures: over the nodes in ``out``, over the trials in ``column``."""
+    a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
+    a4, a5, a6, a7 = e[p + 4], e[p + 5], e[p + 6], e[p + 7]
+    s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(weight.size):
+        t, w = up[k], weight[k]
+        b0, b1, b2, b3 = 1.0 + a0 * t, 1.0 + a1 * t, 1.0 + a2 * t, 1.0 + a3 * t
+        b4, b5, b6, b7 = 1.0 + a4 * t, 1.0 + a5 * t, 1.0 + a6 * t, 1.0 + a7 * t
+        c01, c23, c45, c67 = b0 * b1, b2 * b3, b4 * b5, b6 * b7
+        low, high = w / (c01 * c23), w / (c45 * c67)
+        d01, d23, d45, d67 = c23 * low, c01 * low, c67 * high, c45 * high
+        q0, q1, q2, q3 = b1 * d01, b0 * d01, b3 * d23, b2 * d23
+        q4, q5, q6, q7 = b5 * d45, b4 * d45, b7 * d67, b6 * d67
+        s0 += q0
+        s1 += q1
+        s2 += q2
+        s3 += q3
+        s4 += q4
+        s5 += q5
+        s6 += q6
+        s7 += q7
+        column[k] += ((q0 + q1) + (q2 + q3)) + ((q4 + q5) + (q6 + q7))
+    out[0], out[1], out[2], out[3] = s0, s1, s2, s3
+    out[4], out[5], out[6], out[7] = s4, s5, s6, s7
+
+
+@_summing
+def _moment(weight: Floats, start: float, h: float) -> float:
+    total = 0.0
+    for k in range(weight.size):
+        total += weight[k] * (start + h * k)
+    return total
+
+
+@_compiled
+def _window(weight: Floats, nodes: int, least: float) -> tuple[int, int]:
+    """Nodes that count, rounded outward; none where those at an end do."""
+    if not (weight[0] <= least and weight[nodes - 1] <= least):
+        return 0, 0
+    low, high = 0, nodes
+    while weight[low + 7] <= least:
+        low += 8
+    while weight[high - 8] <= least:
+        high -= 8
+    return low, high
+
+
+@_compiled
+def _expand(
+    n: Floats, odds: Floats, range_: tuple[int, int], e: Floats, place: Ints
+) -> int:
+    """The trials' odds, padded with 0; how many trials there are."""
+    count = 0
+    for j in range(range_[0], range_[1]):
+        for _ in range(int(n[j])):
+            e[count], place[count] = odds[j], j
+            count += 1
+    for k in range(count, (count + 7) // 8 * 8):
+        e[k] = 0.0
+    return count
+
+
+@_compiled
+def _product(
+    e: Floats, count: int, most: float, up: Floats, at: tuple[int, int], product: Floats,
+    logs: Floats,
+) -> bool:  # fmt: skip
+    """The product over trials, and the logarithm of what didn't fit; whether anything didn't.
+
+    No factor is larger than ``most``, logged.
+    """
+    nodes = at[1]
+    for k in range(nodes):
+        product[k] = 1.0
+    room, logged = _ROOM, False
+    for p in range(0, count, 8):
+        if 8.0 * most > room:
+            for k in range(nodes):
+                logs[k] = log(product[k]) + (logs[k] if logged else 0.0)
+                product[k] = 1.0
+            room, logged = _ROOM, True
+        room -= most * min(count - p, 8)
+        _multiply(e, p, up, at, product)
+    return logged
+
+
+def direct_lines(
+    link: Any,
+    problem: Problem,
+    value: Floats,
+    error: Floats,
+    by_eta: Floats,
+    by_slope: Floats,
+) -> None:
+    """Integrals of the clusters that allow it, without exp(-z²/2)'s constant.
+
+    ``error`` is NaN where another rule has to be used: of other links always.
+    """
+    raise NotImplementedError
+
+
+@for_link(direct_lines, Logit)
+def _logit_lines(
+    link: Any,
+    problem: Problem,
+    value: Floats,
+    error: Floats,
+    by_eta: Floats,
+    by_slope: Floats,
+) -> None:
+    starts, y, n, v, slope, (first, last), want, (finer, wider) = problem
+    trials, largest = np.zeros(last - first), np.zeros(last - first)
+    constant, successes = np.zeros(last - first), np.zeros(last - first)
+    odds, most = np.empty(v.size), 8
+    for j in range(starts[first], starts[last]):
+        odds[j] = exp(min(v[j], _LARGEST))
+        if want:
+            by_eta[j] = y[j] - n[j]
+    for i in range(last - first):
+        for j in range(starts[first + i], starts[first + i + 1]):
+            trials[i] += n[j]
+            constant[i] += y[j] * v[j]
+            successes[i] += y[j]
+            largest[i] = max(largest[i], abs(v[j]) if n[j] <= _FEW else math.inf)
+        if trials[i] <= _LADDER[-1]:
+            most = max(most, int(trials[i]) + 8)
+    nodes_of, h_of, up, power, built = _make_tables(trials, slope, finer)
+    widest = up.shape[1]
+    product, logs, column = np.empty(widest), np.empty(widest), np.empty(widest)
+    e, place, sums = np.empty(most), np.empty(most, np.int64), np.empty(8)
+    bound, cut = 2.0 * math.exp(-BOUND) + 2.0 * math.exp(-CUT - wider), math.exp(-CUT - wider)
+    for i in range(last - first):
+        error[first + i] = math.nan
+        level = _rung(trials[i])
+        nodes = nodes_of[level] if level < len(_LADDER) else 0
+        h = h_of[level] if nodes > 0 else 0.0
+        reach = abs(slope) * h * (nodes // 2 + 1)
+        if nodes == 0 or not largest[i] + reach < _LARGEST:
+            continue
+        count = _expand(n, odds, (starts[first + i], starts[first + i + 1]), e, place)
+        logged = _product(e, count, largest[i] + reach + 0.7, up, (level, nodes), product, logs)
+        reference, s = 0.0, successes[i]
+        if logged or s >= built.shape[1] or s * reach > _ROOM:
+            if not logged:
+                logs[:nodes] = 0.0
+            total, reference = _exponentials(product, logs, nodes, (h, s * slope))
+        else:
+            row = _numerator(power, built, up, (level, nodes, int(s)), h)
+            total = _divide(power, row, nodes, product)
+        low, high = _window(product, nodes, total * cut)
+        if high == 0 or not total > 1e-280:
+            continue
+        error[first + i] = bound
+        value[first + i] = constant[i] + reference + math.log(total * h)
+        if not want:
+            continue
+        column[: high - low] = 0.0
+        table, weight, failing = up[level, low:high], product[low:high], column[: high - low]
+        for p in range(0, count, 8):
+            _gather(e, p, table, weight, failing, sums)
+            for q in range(p, min(p + 8, count)):
+                by_eta[place[q]] += sums[q - p] / total
+        padding = (count + 7) // 8 * 8 - count
+        start = h * (low - nodes // 2)
+        of_trials, centre = _moment(failing, start, h), _moment(weight, start, h)
+        by_slope[first + i] = (of_trials - (count - s + padding) * centre) / total
+
+
+def _no_lines(
+    link: Any,
+    problem: Problem,
+    value: Floats,
+    error: Floats,
+    by_eta: Floats,
+    by_slope: Floats,
+) -> None:
+    for i in range(problem.clusters[0], problem.clusters[1]):
+        error[i] = math.nan
+
+
+for _link in (Probit, Cloglog, Log):
+    for_link(direct_lines, _link)(_no_lines)
