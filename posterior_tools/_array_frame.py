@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from popavg._checks import listing
 from popavg.errors import DataError, SpecificationError
 from popavg.labels import written
+from popavg.posterior_tools._numbers import as_floats
 
 __all__ = ["ArrayFrame", "Factor", "read_arrays"]
 
@@ -124,7 +125,7 @@ def vector(name: str, values: Any, n_rows: int) -> Floats:
     DataError
         Another length, or NaN or infinite numbers.
     """
-    array = np.asarray(values, dtype=float)
+    array = as_floats(values, name)
     if array.shape != (n_rows,):
         raise DataError(f"{name} has the shape {array.shape}", f"({n_rows},), one for each row")
     if not np.isfinite(array).all():
@@ -137,7 +138,7 @@ def vector(name: str, values: Any, n_rows: int) -> Floats:
 
 def _columns(argument: str, matrix: Any, letter: str) -> tuple[list[str], Floats]:
     """Names and numbers of a matrix."""
-    values = np.asarray(matrix, dtype=float)
+    values = as_floats(matrix, argument)
     if values.ndim == 1 and argument != "X":
         values = values[:, None]
     if values.ndim != 2 or not values.size:

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.sparse import block_diag, csr_array
 
-from popavg._checks import listing
+from popavg._checks import brief, listing
 from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools.cells import make_cells
 from popavg.posterior_tools.clusters import cluster_name
@@ -219,7 +219,7 @@ def fixed_seed(seed: int | np.random.Generator | None) -> int:
     if isinstance(seed, (int, np.integer)) and seed >= 0:
         return int(seed)
     raise SpecificationError(
-        f"seed={seed!r}",
+        f"seed={brief(seed)}",
         "a whole number from 0, a numpy.random.Generator, or None for another new cluster at "
         "every call",
         "write for instance seed=1",

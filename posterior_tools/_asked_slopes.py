@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
-from popavg._checks import check_choice, listing
+from popavg._checks import brief, check_choice, listing
 from popavg.design_derivative import numeric_predictors
 from popavg.errors import EstimandError, SpecificationError
 from popavg.posterior_tools._asked_rows import (
@@ -101,7 +101,7 @@ class AskedSlopes:
             A covariate without slope; a relative slope of a mean that isn't above 0.
         """
         check_names(rows, "variable", "slope")
-        sign, title, meaning = SLOPES[self.slope]
+        sign, _, meaning = SLOPES[self.slope]
         parts = [rows.answers(partial(self._answer, name)) for name in self.variables]
         own = [
             pd.DataFrame({"variable": name, "slope": sign}, rows.labels.index)
@@ -110,16 +110,21 @@ class AskedSlopes:
         labels = pd.concat(
             [pd.concat([first, rows.labels], axis=1) for first in own], ignore_index=True
         )
-        target, y = self.mean.target, outcome_words(self.posterior, self.mean.scale)
-        average = "average " if rows.averaging is not None else ""
+        target = self.mean.target
         notes = (target_note(target), meaning, *rows.notes, self.left_out)
         return Estimates(
             xr.concat(parts, dim="row"),
             labels.assign(target=target),
-            average + title.format(y=y, x=" and ".join(self.variables)),
+            self.title(rows, self.variables),
             target,
             tuple(note for note in notes if note),
         )
+
+    def title(self, rows: AskedRows, variables: Sequence[str]) -> str:
+        """What the slopes in some covariates are, in words."""
+        average = "average " if rows.averaging is not None else ""
+        y = outcome_words(self.posterior, self.mean.scale)
+        return average + SLOPES[self.slope][1].format(y=y, x=" and ".join(variables))
 
     def _answer(
         self, variable: str, frame: pd.DataFrame, averaging: csr_array | None
@@ -163,7 +168,7 @@ def _variables(
     names = (variables,) if isinstance(variables, str) else variables
     if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
         raise SpecificationError(
-            f"variables={variables!r}",
+            f"variables={brief(variables)}",
             "a numeric covariate's name, or a list of names",
             "values that covariates are set to go into over=; for changes use comparisons",
         )

@@ -19,7 +19,7 @@ from popavg.posterior_tools.cluster_correlation import (
     latent_correlation,
     median_odds_ratio,
     pair_correlation,
-    pair_odds_ratio,
+    pair_likeness,
 )
 from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.draws import Need
@@ -131,7 +131,7 @@ class ClusterMeans:
         shared = _covariance(block, self.matrices, self.matrices, self.shared)
         rest = _covariance(block, self.matrices, self.matrices, _others(self.matrices, self.shared))
         z = special.ndtri(np.asarray(self.levels))
-        at = eta[:, :, None] + np.sqrt(shared)[:, :, None] * z
+        at = eta[:, :, None] + block.link.mixing.effect(z, np.sqrt(shared)[:, :, None])
         quantiles = population_average(at, np.sqrt(rest)[:, :, None], block.link)
         if not self.with_mean:
             return _flat(quantiles)
@@ -201,17 +201,24 @@ def quantities(link: Link) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class ClusterLikeness:
-    """What :func:`quantities` names, for each row."""
+    """What :func:`quantities` names, for each row; with ``pairs`` the odds ratio of two of them."""
 
     matrices: DesignMatrices
     shared: tuple[str, ...]
     link: Link
+    pairs: bool = False
     needs: tuple[Need, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is computed for each row; the correlation on the response scale comes last."""
+        own = quantities(self.link)
+        return ("odds ratio", *own) if self.pairs and self.link.is_probability else own
 
     @property
     def n_estimands(self) -> int:
         """For each row as many as there are names."""
-        return self.matrices.n_rows * len(quantities(self.link))
+        return self.matrices.n_rows * len(self.names)
 
     @property
     def cells(self) -> int:
@@ -220,20 +227,29 @@ class ClusterLikeness:
 
     def __call__(self, block: DrawBlock) -> Floats:
         """Answers of some draws, row by row."""
+        eta = block.predictor(self.matrices)
         shared = _covariance(block, self.matrices, self.matrices, self.shared)
         others = _others(self.matrices, self.shared)
         total = shared + _covariance(block, self.matrices, self.matrices, others)
-        found: dict[str, Floats] = {}
-        for name in quantities(self.link):
+        given = {"variance_1": total, "variance_2": total, "covariance": shared}
+        both = _likeness(eta, eta, given, self.link)
+        found = dict(zip(("odds ratio", quantities(self.link)[-1]), both, strict=True))
+        if "correlation, latent scale" in self.names:
+            found["correlation, latent scale"] = latent_correlation(shared, total, self.link)
+        for name in self.names:
             if name.startswith("median"):
                 found[name] = median_odds_ratio(shared, self.link)
-            elif name == "correlation, latent scale":
-                found[name] = latent_correlation(shared, total, self.link)
-            else:
-                eta = block.predictor(self.matrices)
-                given = {"variance_1": total, "variance_2": total, "covariance": shared}
-                found[name] = pair_correlation(eta, eta, **given, link=self.link)
-        return _flat(np.stack(list(found.values()), axis=2))
+        return _flat(np.stack([found[name] for name in self.names], axis=2))
+
+
+def _likeness(
+    eta_1: Floats, eta_2: Floats, given: Mapping[str, Floats], link: Link
+) -> tuple[Floats, Floats]:
+    """Odds ratio and correlation; NaN for the odds ratio of what isn't a probability."""
+    if link.is_probability:
+        return pair_likeness(eta_1, eta_2, **given, link=link)
+    correlation = pair_correlation(eta_1, eta_2, **given, link=link)
+    return np.full_like(correlation, np.nan), correlation
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +313,5 @@ class PairLikeness:
             "variance_2": _covariance(block, self.second, self.second, factors),
             "covariance": _covariance(block, self.first, self.second, self.shared),
         }
-        parts = [pair_correlation(*eta, **given, link=self.link)]
-        if self.link.is_probability:
-            parts.insert(0, pair_odds_ratio(*eta, **given, link=self.link))
-        return _flat(np.stack(parts, axis=2))
+        both = _likeness(*eta, given, self.link)
+        return _flat(np.stack(both[-len(self.names) :], axis=2))

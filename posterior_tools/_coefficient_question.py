@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from popavg.errors import ConvergenceError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.mixing import NORMAL
 from popavg.posterior_tools import closed_forms, projection
 from popavg.posterior_tools._implied_moments import ImpliedMoments
 from popavg.posterior_tools._projector import Observations, Projector
@@ -60,7 +61,9 @@ class CoefficientQuestion:
         projector = Projector.build(link, family, (matrices.X, matrices.offset), observations)
         if family.has_scale:  # the mean is linear, so that β̃ is β whatever α
             return cls(rows, method, projector)
-        return cls(rows, method, projector, implied_correlation(rows, structure, family))
+        listed = link.mixing.name != NORMAL.name
+        implied = implied_correlation(rows, structure, family, listed=listed)
+        return cls(rows, method, projector, implied)
 
     @property
     def cells(self) -> int:
@@ -107,13 +110,13 @@ class CoefficientQuestion:
 
 
 def implied_correlation(
-    rows: ProjectionDesign, structure: WorkingStructure, family: Family
+    rows: ProjectionDesign, structure: WorkingStructure, family: Family, *, listed: bool = False
 ) -> ImpliedCorrelation | None:
     """What knows the α that the model implies; None where it isn't asked for."""
     if rows.levels is None or rows.layout is None:
         return None
     clusters = ClusterRows(rows.rows, rows.weights, rows.trials, rows.levels, rows.layout)
-    return ImpliedCorrelation.build(structure.name, rows.matrices, family, clusters)
+    return ImpliedCorrelation.build(structure.name, rows.matrices, family, clusters, listed=listed)
 
 
 def gaussian_alpha(implied: ImpliedCorrelation, block: DrawBlock, sigma: Floats) -> Floats:

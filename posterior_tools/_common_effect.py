@@ -22,20 +22,22 @@ _TOLERANCES = {"xatol": 1e-13, "xrtol": 1e-13, "fatol": 0.0, "frtol": 0.0}
 def common_quantiles(
     low: Floats, high: Floats, *, sd: Floats, rest: Floats, q: Floats, link: Link
 ) -> Floats:
-    """Quantiles over t ~ N(0, sd^2) of the mean at ``high + t`` minus that at ``low + t``.
+    """Quantiles over t of the mean at ``high + t`` minus that at ``low + t``.
 
-    All arrays have one flat shape; low < high, sd > 0. The means are averages over a remainder of
-    variance ``rest``.
+    All arrays have one flat shape; low < high, sd > 0. The random effect t has the link's mixing
+    distribution, the means are averages over a remainder of variance ``rest``.
 
     Notes
     -----
     The slope of the mean is log-concave in t, so that the effect rises up to one point and falls
     after it: the clusters with the smallest effects are those outside an interval (a, b) with
-    Phi(b) - Phi(a) = 1 - q whose ends have the same effect, which is the quantile.
+    Phi(b) - Phi(a) = 1 - q, in standard normal scores of t, whose ends have the same effect, which
+    is the quantile.
     """
     if not link.is_probability:
         return _effect(sd * special.ndtri(q), low, high, rest, link=link)
-    peak = _peak(low, high, rest, link) / sd
+    at = link.mixing.effect
+    peak = link.mixing.score(_peak(low, high, rest, link), sd)
     below = special.ndtr(peak)
     start = np.maximum(special.ndtri(np.maximum(below - (1.0 - q), 0.0)), -_FAR)
     end = np.clip(peak, start, special.ndtri(q))
@@ -45,7 +47,8 @@ def common_quantiles(
 
     def excess(a: Floats, *cell: Floats) -> Floats:
         *rows, sd, q = cell
-        return _effect(a * sd, *rows, link=link) - _effect(partner(a, q) * sd, *rows, link=link)
+        ends = at(a, sd), at(partner(a, q), sd)
+        return _effect(ends[0], *rows, link=link) - _effect(ends[1], *rows, link=link)
 
     cells = (low, high, rest, sd, q)
     at_start, at_end = excess(start, *cells), excess(end, *cells)
@@ -57,7 +60,8 @@ def common_quantiles(
         a[inside] = elementwise.find_root(excess, bracket, args=chosen, tolerances=_TOLERANCES).x
     # Of the two ends the one that is nearer to 0, where the share determines it well.
     b = partner(a, q)
-    return _effect(np.where(np.abs(a) <= np.abs(b), a, b) * sd, low, high, rest, link=link)
+    end = at(np.where(np.abs(a) <= np.abs(b), a, b), sd)
+    return _effect(end, low, high, rest, link=link)
 
 
 def common_share(
@@ -87,7 +91,8 @@ def common_share(
         far = top + direction * _bound(low[some], high[some], rest[some], threshold[some])
         bracket = (np.minimum(top, far), np.maximum(top, far))
         found = elementwise.find_root(excess, bracket, args=chosen, tolerances=_TOLERANCES)
-        ends.append(np.where(found.success, found.x, direction * np.inf) / sd[some])
+        end = np.where(found.success, found.x, direction * np.inf)
+        ends.append(link.mixing.score(end, sd[some]))
     upper = np.where(ends[0] > 0.0, -ends[0], ends[1])
     lower = np.where(ends[0] > 0.0, -ends[1], ends[0])
     share[some] = special.ndtr(upper) - special.ndtr(lower)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popavg._checks import listing
-from popavg.errors import DataError
+from popavg.errors import DataError, StorageError
 from popavg.specification import GroupSpecification, Specification
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "covariance_root",
     "flat_draws",
     "in_order",
+    "store_of",
 ]
 
 Floats = NDArray[np.float64]
@@ -113,30 +115,55 @@ def flat_draws(array: xr.DataArray) -> Floats:
     return ordered.reshape(-1, *ordered.shape[2:])
 
 
-def check_values(array: xr.DataArray) -> Floats:
+def check_values(array: xr.DataArray, *, store: str = "") -> Floats:
     """Flat draws, checked by what their name says they are.
 
     Raises
     ------
     DataError
         Some are NaN, infinite, negative (standard deviations) or not above 0 (``sigma``).
+    StorageError
+        They aren't finite since the store that they are read from is gone.
     """
     flat = flat_draws(array)
-    check_finite_draws(array.name, flat, place=Place(array.sizes["draw"]))
+    check_finite_draws(array.name, flat, place=Place(array.sizes["draw"]), store=store)
     return flat
 
 
-def check_finite_draws(name: object, values: Floats, *, place: Place) -> None:
+def store_of(fit: xr.DataTree) -> str:
+    """Where draws that aren't in memory are read from; empty where they are, or unknown."""
+    posterior = fit["posterior"]
+    if all(array.chunks is None for array in posterior.data_vars.values()):
+        return ""
+    sources = (tree.encoding.get("source") for tree in (posterior, fit, fit.root))
+    return str(next((source for source in sources if source is not None), ""))
+
+
+def check_finite_draws(name: object, values: Floats, *, place: Place, store: str = "") -> None:
     """Draws, on the first axis, are finite; standard deviations not negative, sigma above 0.
+
+    Parameters
+    ----------
+    name : object
+        What they are draws of.
+    values : numpy.ndarray, shape (draws, …)
+        The draws.
+    place : Place
+        Where they stand among the chains.
+    store : str
+        Where they were read from, see :func:`store_of`: Zarr reads NaN for files that are gone.
 
     Raises
     ------
     DataError
         Some aren't; the message says how many and where the first is.
+    StorageError
+        They aren't finite and their store is gone.
     """
     flat = values.reshape(len(values), -1)
     finite = np.isfinite(flat).all(axis=1)
     if not finite.all():
+        _check_store(store)
         raise DataError(
             f"{(~finite).sum()} of {len(flat)} draws of {str(name)!r}{place.scope} are NaN or "
             f"infinite, first {place.name(int(np.argmin(finite)))}",
@@ -153,6 +180,15 @@ def check_finite_draws(name: object, values: Floats, *, place: Place) -> None:
                 f"standard deviations {'above' if str(name) == 'sigma' else 'from'} 0",
                 "check whether these are logarithms or variances",
             )
+
+
+def _check_store(store: str) -> None:
+    if store and "://" not in store and not os.path.exists(store):
+        raise StorageError(
+            f"the store {store!r}, from which the draws are read when they are needed, is gone",
+            "a store that stays where it is while its fit is used",
+            "put it back, or load the fit from where it is now",
+        )
 
 
 def covariance_root(
@@ -219,7 +255,7 @@ def _needed(group: GroupSpecification) -> list[str]:
 
 
 def check_dims(array: xr.DataArray) -> None:
-    """The array has chains and draws, and at least one of them.
+    """The array has chains and draws, at least one of them, and numbers.
 
     Raises
     ------
@@ -231,4 +267,10 @@ def check_dims(array: xr.DataArray) -> None:
             f"{str(array.name)!r} has the dims {listing(array.dims)} "
             f"of sizes {tuple(array.sizes.values())}",
             "chain, draw and its own, with at least one draw",
+        )
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"the draws of {str(array.name)!r} are of type {array.dtype}",
+            "real numbers",
+            f"convert them: posterior[{str(array.name)!r}].astype(float)",
         )

@@ -70,9 +70,9 @@ def _ordered(frame: pd.DataFrame, chains: int | None) -> tuple[pd.DataFrame, int
     """Sorted by chain and iteration; the number of chains."""
     if not any(name in frame for name in CHAIN):
         n_chains = 1 if chains is None else chains
-        if n_chains < 1 or len(frame) % n_chains:
+        if not isinstance(n_chains, int) or n_chains < 1 or len(frame) % n_chains:
             raise DataError(
-                f"{len(frame)} draws can't be {n_chains} chains of the same length",
+                f"{len(frame)} draws can't be {n_chains!r} chains of the same length",
                 "chains of the same length, stacked one after the other",
                 "say chains=, or add a column '.chain'",
             )

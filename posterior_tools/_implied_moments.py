@@ -12,7 +12,9 @@ from popavg.design import DesignMatrices
 from popavg.errors import EstimandError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.mixing import NORMAL
 from popavg.posterior_tools._ar1_equation import solve_ar1
+from popavg.posterior_tools._bridge_pairs import correlation_of_pair
 from popavg.posterior_tools._joint_kernels import cluster_sums, pair_covariances
 from popavg.posterior_tools._row_kernels import KINDS
 from popavg.posterior_tools._row_pairs import RowPairs
@@ -142,7 +144,10 @@ class PairSums:
         by_distance: bool,
     ) -> Self:
         """``shared``: the rows of a cluster share one effect."""
-        found = _on_grid(pairs, draws) if shared else _one_by_one(pairs, draws, block, matrices)
+        if draws.link.mixing.name != NORMAL.name:
+            found = _closed(pairs, draws)
+        else:
+            found = _on_grid(pairs, draws) if shared else _one_by_one(pairs, draws, block, matrices)
         return cls(pairs, *found, by_distance)
 
     def take(self, draws: Indices) -> Self:
@@ -213,6 +218,15 @@ def _on_grid(pairs: RowPairs, draws: ImpliedDraws) -> tuple[Floats, Floats]:
 
     over_draws(len(draws.eta), 64 * len(pairs.first), computed)
     return covariances, variances
+
+
+def _closed(pairs: RowPairs, draws: ImpliedDraws) -> tuple[Floats, Floats]:
+    """A bridge-distributed intercept: correlations in closed form, 0 between clusters."""
+    sd, spread = np.sqrt(draws.variance), np.sqrt(draws.mean * draws.complement)
+    one, other = pairs.first, pairs.second
+    correlation = correlation_of_pair(draws.eta[:, one] - draws.eta[:, other], sd)
+    covariances = pairs.shared[:, 0] * correlation * spread[:, one] * spread[:, other]
+    return covariances, correlation_of_pair(np.zeros(1), sd) * spread**2
 
 
 def _one_by_one(

@@ -32,7 +32,7 @@ from popavg.posterior_tools._integrated_kernels import (
 )
 from popavg.posterior_tools._integrated_line import CUT, find_mode, make_tables, step, sum_line
 from popavg.posterior_tools._integrated_links import Rows, Work, block
-from popavg.posterior_tools._integrated_plane import Plane, plane_mode, set_slopes, shift
+from popavg.posterior_tools._plane_mode import Plane, plane_mode, set_slopes, shift
 
 __all__ = ["Members", "draw_lines", "draw_normals", "draw_planes"]
 

@@ -79,15 +79,19 @@ def joint_quantiles(effect: Conditioned, q: Floats, link: Link) -> Floats:
     def excess(c: Floats, cell: NDArray[np.intp], q: Floats) -> Floats:
         return 1.0 - _joint_share(effect.columns(cell), c, link, inverse) - q
 
-    found = elementwise.find_root(
-        excess, _bracket(effect, link), args=(cells, q), tolerances=_TOLERANCES
-    )
-    if not found.success.all():
+    ends = _bracket(effect, link)
+    _check_found(np.isfinite(ends).all(axis=0))
+    found = elementwise.find_root(excess, ends, args=(cells, q), tolerances=_TOLERANCES)
+    _check_found(found.success)
+    return found.x
+
+
+def _check_found(success: NDArray[np.bool_]) -> None:
+    if not success.all():
         raise ConvergenceError(
-            f"{(~found.success).sum()} of {len(q)} quantiles of the effect couldn't be found",
+            f"{(~success).sum()} of {len(success)} quantiles of the effect couldn't be found",
             remedy="look for draws with very large coefficients or standard deviations",
         )
-    return found.x
 
 
 def _bracket(effect: Conditioned, link: Link) -> tuple[Floats, Floats]:

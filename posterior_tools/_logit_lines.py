@@ -15,7 +15,7 @@ largest h that makes this 2 exp(-`BOUND`) for one of some a; it is far less wher
 probabilities aren't all 1/2.
 """
 
-# ruff: noqa: PLR0917  (numba has no keyword-only arguments, and calls cost in its loops)
+# ruff: noqa: C901, PLR0915, PLR0917  (numba: no keyword-only arguments, calls cost in its loops)
 
 from __future__ import annotations
 
@@ -138,9 +138,7 @@ def _make_tables(trials: Floats, slope: float, finer: float) -> _Tables:
 
 
 @_compiled
-def _numerator(
-    power: Floats, built: Ints, up: Floats, at: tuple[int, int, int], h: float
-) -> int:
+def _numerator(power: Floats, built: Ints, up: Floats, at: tuple[int, int, int], h: float) -> int:
     """The row of ``power`` that holds exp(s t z - z²/2); ``at`` is the level, its nodes, and s."""
     level, nodes, successes = at
     first = level * built.shape[1]
@@ -258,9 +256,7 @@ def _window(weight: Floats, nodes: int, least: float) -> tuple[int, int]:
 
 
 @_compiled
-def _expand(
-    n: Floats, odds: Floats, range_: tuple[int, int], e: Floats, place: Ints
-) -> int:
+def _expand(n: Floats, odds: Floats, range_: tuple[int, int], e: Floats, place: Ints) -> int:
     """The trials' odds, padded with 0; how many trials there are."""
     count = 0
     for j in range(range_[0], range_[1]):

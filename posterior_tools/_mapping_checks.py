@@ -92,7 +92,8 @@ def check_keys(names: Mapping[str, str], wanted: tuple[str, ...], what: str) -> 
                 if part
             ),
             listing(wanted, 30),
-            "name them as the design does",
+            (suggestion(unknown[0], lacking or wanted) if unknown else "")
+            or "name them as the design does",
         )
 
 

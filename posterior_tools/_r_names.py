@@ -10,22 +10,23 @@ from itertools import islice, permutations, product
 import numpy as np
 import pandas as pd
 
-from popavg._checks import listing
 from popavg.design import Design
-from popavg.errors import DataError
 from popavg.grouping import GroupDesign
 from popavg.labels import label_values, labels
 
 __all__ = [
     "Matched",
+    "Speller",
+    "column_levels",
+    "column_of",
     "components",
-    "disagreement",
     "group_orders",
     "level_parts",
     "match_terms",
     "plain",
     "r_names",
     "r_scale",
+    "spellings",
 ]
 
 type Speller = Callable[[str], str]
@@ -76,7 +77,7 @@ def r_names(label: str, design: Design) -> list[str]:
     """Names that R could give a term: its interactions' factors in every order."""
     if label == "Intercept":
         return ["(Intercept)"]
-    options = [_spellings(head, level, design) for head, level in components(label)]
+    options = [spellings(head, level, design) for head, level in components(label)]
     names = (":".join(spelled) for order in permutations(options) for spelled in product(*order))
     return list(dict.fromkeys(islice(names, _MOST)))
 
@@ -125,98 +126,22 @@ def plain(name: str) -> str:
     return re.sub(r"\s", "", name).replace("**", "^").replace("'", '"').replace("`", "")
 
 
-def disagreement(
-    program: str,
-    design: Design,
-    lacking: Sequence[str],
-    unused: Mapping[str, str],
-    *,
-    spell: Speller,
-) -> DataError:
-    """The error for terms without draws and draws without terms, naming both sides.
-
-    Parameters
-    ----------
-    program : str
-        Which program drew.
-    design : Design
-        The design that was rebuilt.
-    lacking : sequence of str
-        Its terms without draws.
-    unused : dict of str to str
-        Draws without a term, by their spelling.
-    spell : callable
-        How the program spells R's name of a column.
-    """
-    error = _other_reference(design, lacking, unused, spell)
-    if error is not None:
-        return error
-    sides = [f"no draws for {listing(lacking, 8)}"] if lacking else []
-    if unused:
-        sides.append(f"draws without a place in the formula: {listing(unused.values(), 8)}")
-    names = f"{{'beta': {{{next(iter(lacking), 'Intercept')!r}: …}}, 'sd_<group>': …}}"
-    return DataError(
-        f"the {program} draws and the formula don't agree: {'; '.join(sides)}",
-        "the formula, and the types and level order of the data, that the model was fitted with",
-        _coding(design, lacking, unused, spell)
-        or f"mend the formula or the data, or join the names yourself: names={names}",
-    )
-
-
-def _coding(
-    design: Design, lacking: Sequence[str], unused: Mapping[str, str], spell: Speller
-) -> str:
-    """What to do where R coded a factor in another way, as far as its names tell."""
-    for head, level in (part for term in lacking for part in components(term)):
-        if level is None or head not in design.frame:
-            continue
-        if any(spell(f"{head}{degree}") in unused for degree in (".L", ".Q", ".C")):
-            return (
-                f"R coded the ordered factor {head!r} by polynomials: fit again with "
-                f"factor({head}, ordered = FALSE)"
-            )
-        if spell(f"{head}1") in unused:
-            return (
-                f"R numbers the columns of {head!r}, so its contrasts aren't those of treatments: "
-                f"write C({head}, Sum) for contr.sum, and give eta= to be sure of it"
-            )
-    return ""
-
-
-def _other_reference(
-    design: Design, lacking: Sequence[str], unused: Mapping[str, str], spell: Speller
-) -> DataError | None:
-    """The error for a factor whose reference level differs, if that is what it is."""
-    coded = {part for term in design.matrices.terms for part in components(term)}
-    for head, level in (part for term in lacking for part in components(term)):
-        match = _CALL.match(head)
-        column = (match["inner"].split(",")[0] if match else head).strip("` ")
-        if level is None or column not in design.frame:
-            continue
-        known = _levels(design, column)
-        reference = next((k for k in known if (head, k) not in coded), None)
-        spelled = [] if reference is None else _spellings(head, reference, design)
-        found = next((unused[spell(name)] for name in spelled if spell(name) in unused), None)
-        if found is not None:
-            order = [level, *(k for k in known if k != level)]
-            return DataError(
-                f"the draws have {found!r} for the level {reference!r} of {column!r}, which is "
-                f"the reference level in these data, and nothing for {level!r}",
-                f"the level order of the data that were fitted, {level!r} first",
-                f"order the categories: data[{column!r}] = pandas.Categorical("
-                f"data[{column!r}].astype(str), {order}, ordered=True)",
-            )
-    return None
-
-
-def _levels(design: Design, column: str) -> list[str]:
+def column_levels(design: Design, column: str) -> list[str]:
+    """Labels of a column's levels, in their order."""
     values = design.frame[column]
     if isinstance(values.dtype, pd.CategoricalDtype):
         return label_values(values.cat.categories)
     return label_values(sorted(values.unique()))
 
 
-def _spellings(head: str, level: str | None, design: Design) -> list[str]:
+def column_of(head: str) -> str:
+    """The column in a factor of an interaction: ``x`` of ``x`` and of ``C(x, Sum)``."""
+    match = _CALL.match(head)
+    return (match["inner"].split(",")[0] if match else head).strip("` ")
+
+
+def spellings(head: str, level: str | None, design: Design) -> list[str]:
+    """Names that R could give one factor of an interaction."""
     match = _CALL.match(head)
     call, inner = (match["name"], match["inner"]) if match else ("", "")
     if call in _BASES and level is not None:
@@ -241,7 +166,7 @@ def _encoded(call: str, inner: str, level: str | None, design: Design) -> list[s
     column = inner.split(",")[0].strip().strip("`")
     written = str(level)
     if call == "S" or "Sum" in inner:
-        known = _levels(design, column)
+        known = column_levels(design, column)
         written = str(known.index(written) + 1) if written in known else written
     heads = [f"factor({column})", f"as.factor({column})", column, f"C({column})"]
     return [f"{name}{_r_value(written)}" for name in heads]

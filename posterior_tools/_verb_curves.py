@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,16 +37,27 @@ class VerbCurves:
         on the x axis, dims (level, x).
     levels, panels : list of str
         Names of the colours and headings of the panels; a single empty one where there are none.
-    title, subtitle : str
-        What the y axis shows; of which population, at which values of the other covariates.
+    units : list of str
+        For each panel the covariate in whose units its y axis is: panels of one covariate share
+        their axis, others don't.
+    titles : list of str
+        For each panel what its y axis shows.
+    subtitle : str
+        Of which population, at which values of the other covariates.
     """
 
     axis: Along
     data: xr.Dataset
     levels: list[str]
     panels: list[str]
-    title: str
+    units: list[str]
+    titles: list[str]
     subtitle: str
+
+    @property
+    def shares_axis(self) -> bool:
+        """Whether all panels are in the same units."""
+        return len(set(self.units)) == 1
 
     @property
     def ticks(self) -> list[str] | None:
@@ -60,13 +71,14 @@ def read_curves(
     by: Sequence[str],
     *,
     compared: Collection[str] = (),
+    titles: Mapping[str, str] | None = None,
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
 ) -> VerbCurves:
     """The first of ``by`` makes colours, the others and what is compared make panels.
 
     ``compared`` are covariates that some contrast sets to values, so that those of the rows are
-    held in the other contrasts only.
+    held in the other contrasts only. ``titles`` says what is shown of each of several ``variable``.
     """
     drawn = estimates.draws.to_numpy().astype(float)
     table = intervals(
@@ -86,12 +98,16 @@ def read_curves(
     data = xr.Dataset({name: (("panel", "level", "x"), array) for name, array in values.items()})
     data["where"] = (("level", "x"), _places(axis, len(levels)))
     data = data.assign_coords(panel=range(len(panels)), level=range(len(levels)), x=axis.positions)
+    variables = labels["variable"] if "variable" in headed else pd.Series("", labels.index)
+    units = [str(variables.iloc[panel_codes.index(i)]) for i in range(len(panels))]
+    title = _with_contrast(estimates, headed)
     return VerbCurves(
         axis=axis,
         data=data,
         levels=[f"{by[0]}: {shown(row[0])}" for row in levels] if by else [""],
         panels=[_heading(apart, row) for row in panels],
-        title=_with_contrast(estimates, headed),
+        units=units,
+        titles=[(titles or {}).get(unit, title) for unit in units],
         subtitle=_subtitle(estimates, _held(labels, (axis.name, *by), compared)),
     )
 

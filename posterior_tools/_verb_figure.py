@@ -53,7 +53,10 @@ def draw_curves(
     visuals: Mapping[str, Mapping[str, Any] | bool] | None = None,
     pc_kwargs: Mapping[str, Any],
 ) -> PlotCollection:
-    """Panels side by side; ``null`` is a line to compare with, ``within`` bounds the y axis."""
+    """Panels side by side; ``null`` is a line to compare with, ``within`` bounds the y axis.
+
+    Panels in different units have y axes of their own.
+    """
     name, module = backend_module(backend)
     styles = visual_style(STYLES, visuals)
     colours = _colours(curves)
@@ -70,7 +73,8 @@ def draw_curves(
             **styles["null"],
         )
     _draw_along(collection, curves, styles)
-    _dress(collection, curves, module, limits=(x, _y_limits(curves, null, within)))
+    heights = {unit: _y_limits(curves, unit, null, within) for unit in curves.units}
+    _dress(collection, curves, module, limits=(x, heights))
     add_legend(collection, _legend(curves, styles, colours, interval=interval))
     return collection
 
@@ -102,7 +106,7 @@ def _collection(
     n_rows = -(-n_panels // n_cols)
     width = {1: 6.4, 2: 4.4}.get(n_cols, 3.7)
     size = (width * n_cols, (4.3 if n_cols == 1 else 3.5) * n_rows + 0.6)
-    given = {"sharey": True, **options.pop("figure_kwargs", {})}
+    given = {"sharey": curves.shares_axis, **options.pop("figure_kwargs", {})}
     return PlotCollection.wrap(
         curves.data[["estimate"]],
         backend=backend,
@@ -175,9 +179,10 @@ def _x_limits(curves: VerbCurves) -> Limits:
     return float(x[0] - margin), float(x[-1] + margin)
 
 
-def _y_limits(curves: VerbCurves, null: float | None, within: Limits | None) -> Limits:
-    """Around everything that is drawn; a probability from 0, to 1 where it passes one half."""
-    drawn = [curves.data[name].to_numpy().ravel() for name in ("lower", "upper", "estimate")]
+def _y_limits(curves: VerbCurves, unit: str, null: float | None, within: Limits | None) -> Limits:
+    """Around all that is drawn in a unit; a probability from 0, to 1 where it passes one half."""
+    panels = curves.data.isel(panel=[i for i, own in enumerate(curves.units) if own == unit])
+    drawn = [panels[name].to_numpy().ravel() for name in ("lower", "upper", "estimate")]
     everything = np.concatenate([*drawn, [] if null is None else [null]])
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     if within is not None:
@@ -191,7 +196,7 @@ def _dress(
     curves: VerbCurves,
     module: ModuleType,
     *,
-    limits: tuple[Limits, Limits],
+    limits: tuple[Limits, Mapping[str, Limits]],
 ) -> None:
     """Limits, labels and headings."""
     cols = collection.viz["col_index"]
@@ -199,11 +204,12 @@ def _dress(
     for i, heading in enumerate(curves.panels):
         target = collection.get_target(None, {"panel": i})
         module.xlim(limits[0], target)
-        module.ylim(limits[1], target)
+        module.ylim(limits[1][curves.units[i]], target)
         if heading:
             module.title(fill(heading, 40), target)
-        if int(cols.isel(panel=i)) == 0:
-            module.ylabel("\n".join(fill(part, 38) for part in curves.title.split("\n")), target)
+        if int(cols.isel(panel=i)) == 0 or not curves.shares_axis:
+            lines = curves.titles[i].split("\n")
+            module.ylabel("\n".join(fill(part, 38) for part in lines), target)
         if i + n_cols >= len(curves.panels):
             module.xlabel(curves.axis.name, target)
         if curves.ticks is not None:

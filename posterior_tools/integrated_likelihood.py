@@ -38,6 +38,7 @@ __all__ = [
     "QuadratureError",
     "log_likelihood",
     "quadrature_error",
+    "total_log_likelihood",
     "value_and_gradient",
 ]
 
@@ -135,6 +136,56 @@ def log_likelihood(
     draws = Parameters.read(outcomes, eta, root, sigma)
     found = draws.each(lambda d: _spread(outcomes, draws.integrate(d).value))
     return np.stack(found) if draws.many else found[0]
+
+
+def total_log_likelihood(
+    outcomes: ClusteredOutcomes, eta: ArrayLike, root: ArrayLike, *, sigma: ArrayLike | None = None
+) -> Floats:
+    """Log-likelihood of all clusters together, of many draws; faster than adding up clusters'.
+
+    Parameters
+    ----------
+    outcomes : ClusteredOutcomes
+        The outcomes.
+    eta : array_like, shape (draws, rows)
+        Predictors of the distinct rows, u = 0.
+    root : array_like, shape (draws, effects, effects)
+        Lower triangular root L of the effects' covariance.
+    sigma : array_like, shape (draws,), optional
+        Gaussian outcomes: residual standard deviations.
+
+    Returns
+    -------
+    numpy.ndarray, shape (draws,)
+        NaN where an integral can't be computed.
+
+    Raises
+    ------
+    SpecificationError
+        As `log_likelihood`.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
+    >>> from popavg.posterior_tools.integrated_likelihood import total_log_likelihood
+    >>> two = ClusteredOutcomes.build([1, 0], [0, 1], row=[0, 0], Z=[[1.0]], link="logit")
+    >>> total_log_likelihood(two, [[0.0], [0.0]], [[[0.5]], [[2.0]]]).round(6)
+    array([-1.386294, -1.386294])
+    """
+    draws = Parameters.read(outcomes, np.atleast_2d(np.asarray(eta, dtype=float)), root, sigma)
+    out, constant = np.empty(len(draws.eta)), float(outcomes.constant.sum())
+
+    def run(part: NDArray[np.intp]) -> None:
+        clusters = len(outcomes.multiplicity)
+        found, setting = draws.empty(want=False), Setting(0, clusters, False, 1.0, 0.0)
+        for d in part.tolist():
+            draws.kernel(d, setting, found)
+            out[d] = constant + outcomes.multiplicity @ found.value
+
+    parts = np.array_split(np.arange(len(out)), min(len(out), 4 * cpus()))
+    with ThreadPoolExecutor(cpus()) as pool:
+        list(pool.map(run, parts))
+    return out
 
 
 def value_and_gradient(
@@ -286,20 +337,12 @@ class Parameters(NamedTuple):
         self, d: int, *, want: bool = False, finer: float = 1.0, wider: float = 0.0
     ) -> _Found:
         """One draw; its clusters are shared among threads where it is the only one."""
-        outcomes, q = self.outcomes, self.outcomes.n_effects
-        clusters, entries = len(outcomes.multiplicity), len(outcomes.data.row)
-        found = _Found(
-            np.empty(clusters),
-            np.empty(clusters),
-            np.zeros((clusters, q, q)),
-            np.empty(entries if want else 0),
-            np.zeros(clusters),
-        )
-        whole = ((0, clusters),)
+        outcomes, found = self.outcomes, self.empty(want=want)
+        whole = ((0, len(outcomes.multiplicity)),)
         pieces = whole if len(self.eta) > 1 else outcomes.pieces
 
         def run(piece: tuple[int, int]) -> None:
-            self._kernel(d, Setting(*piece, want, finer, wider), found)
+            self.kernel(d, Setting(*piece, want, finer, wider), found)
 
         if len(pieces) <= 1:
             run(whole[0])
@@ -308,6 +351,17 @@ class Parameters(NamedTuple):
                 list(pool.map(run, pieces))
         _check_found(found)
         return found
+
+    def empty(self, *, want: bool) -> _Found:
+        """Where one draw's results go."""
+        clusters, q = len(self.outcomes.multiplicity), self.outcomes.n_effects
+        return _Found(
+            np.empty(clusters),
+            np.empty(clusters),
+            np.zeros((clusters, q, q)),
+            np.empty(len(self.outcomes.data.row) if want else 0),
+            np.zeros(clusters),
+        )
 
     def as_plane(self, d: int) -> tuple[Data, Floats]:
         """The entries and the root with a second effect that is 0 where there is but one."""
@@ -318,7 +372,8 @@ class Parameters(NamedTuple):
             data = data._replace(Z=np.column_stack([data.Z, np.zeros(len(data.Z))]))
         return data, root
 
-    def _kernel(self, d: int, setting: Setting, found: _Found) -> None:
+    def kernel(self, d: int, setting: Setting, found: _Found) -> None:
+        """Integrate a run of one draw's clusters."""
         outcomes = self.outcomes
         result = Result(found.value, found.error, found.root, found.eta)
         if outcomes.family.has_scale:

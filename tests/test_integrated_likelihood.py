@@ -19,11 +19,15 @@ from popavg.design import Design, family_of
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.links import get_link
 from popavg.posterior_tools import integrated_likelihood
+from popavg.posterior_tools._integrated_kernels import make_work
+from popavg.posterior_tools._integrated_line import find_mode
+from popavg.posterior_tools._integrated_links import Logit, Rows
 from popavg.posterior_tools._integrated_math import exp, log, mills
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_likelihood import (
     log_likelihood,
     quadrature_error,
+    total_log_likelihood,
     value_and_gradient,
 )
 
@@ -434,3 +438,36 @@ def test_what_cannot_be_computed_is_an_error() -> None:
     outcomes = cluster_of("log", np.array([0.0]))
     with pytest.raises(ConvergenceError, match="1 of 1 distinct clusters"):
         log_likelihood(outcomes, [1e8], [[1.0]])
+
+
+def test_totals_of_many_draws() -> None:
+    rng = np.random.default_rng(8)
+    cluster = np.repeat(np.arange(12), 5)
+    outcomes = ClusteredOutcomes.build(
+        rng.integers(0, 4, 60), cluster, row=np.arange(60), Z=np.ones((60, 1)), link="probit",
+        family="binomial", trials=np.full(60, 3),
+    )  # fmt: skip
+    eta, root = rng.normal(size=(9, 60)), rng.uniform(0.1, 4.0, (9, 1, 1))
+    clusters = log_likelihood(outcomes, eta, root)
+    total = total_log_likelihood(outcomes, eta, root)
+    np.testing.assert_allclose(total, clusters.sum(axis=1), rtol=1e-13)
+
+
+@njit
+def mode_of(y: Floats, eta: Floats, tau: float) -> tuple[float, float]:
+    rows = Rows(y.size - 1, y, np.ones(y.size), eta, np.full(y.size, tau), np.ones((y.size, 1)))
+    rows.n[y.size - 1] = 0.0
+    rows.slope[y.size - 1] = 0.0
+    work = make_work(y.size, 1, 1)
+    z, slope, _ = find_mode(Logit(), rows, work, 0.0)
+    return z, slope
+
+
+def test_newtons_steps_that_go_to_and_fro() -> None:
+    """From 0 they end in a cycle of two points, unless they are halved."""
+    eta = np.array([-1.7497, -2.1337, -2.5177, -2.8743, -4.1086, -5.3566, -6.3715, 0.0])
+    y = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    z, _ = mode_of(y, eta, 4.30433)
+    at = np.linspace(0.0, 4.0, 40_001)
+    density = -0.5 * at**2 - np.logaddexp(0.0, -(eta[:7, None] + 4.30433 * at)).sum(axis=0)
+    assert z == pytest.approx(at[density.argmax()], abs=0.25)

@@ -19,7 +19,7 @@ from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_design import IntegratedDesign, lower_roots
 from popavg.posterior_tools.integrated_likelihood import (
     LARGEST_SLOPE,
-    log_likelihood,
+    total_log_likelihood,
     value_and_gradient,
 )
 from popavg.priors import Prior
@@ -376,10 +376,4 @@ class IntegratedPosterior:
     def _log_likelihoods(self, points: Floats) -> Floats:
         eta, root, sigma = self.arguments(points)
         given = sigma if self._sigma is not None else None
-        outcomes = self.integrated.outcomes
-        try:
-            return log_likelihood(outcomes, eta, root, sigma=given).sum(axis=1)
-        except (ConvergenceError, SpecificationError):
-            if len(points) == 1:
-                return np.array([np.nan])
-        return np.concatenate([self._log_likelihoods(half) for half in np.array_split(points, 2)])
+        return total_log_likelihood(self.integrated.outcomes, eta, root, sigma=given)

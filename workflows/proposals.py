@@ -47,9 +47,9 @@ class StudentMixture:
 
     def log_parts(self, points: Floats) -> tuple[Floats, Floats]:
         """Log of weight × density and squared distances, both of shape (components, points)."""
-        pairs = zip(self.means, self.roots, strict=True)
-        moved = (solve_triangular(root, (points - mean).T, lower=True) for mean, root in pairs)
-        distances = np.stack([np.square(z).sum(axis=0) for z in moved])
+        inverses = np.linalg.inv(self.roots)
+        moved = np.einsum("kij,knj->kin", inverses, points - self.means[:, None], optimize=False)
+        distances = np.einsum("kin,kin->kn", moved, moved, optimize=False)
         nu, size = self.freedom[:, None], self.size
         volume = np.log(np.einsum("kii->ki", self.roots)).sum(axis=1)[:, None]
         constant = gammaln((nu + size) / 2) - gammaln(nu / 2) - size / 2 * np.log(np.pi * nu)
