@@ -21,11 +21,10 @@ from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from popavg.posterior_tools._integrated_kernels import Data, Result, Setting, integrate_lines
+from popavg.posterior_tools._integrated_kernels import Data, Result, Setting
 from popavg.posterior_tools._integrated_normal import integrate_normals
-from popavg.posterior_tools._integrated_plane import integrate_planes
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
-from popavg.posterior_tools.integrated_likelihood import LARGEST_SLOPE, MARKERS
+from popavg.posterior_tools.integrated_likelihood import LARGEST_SLOPE, MARKERS, kernels
 
 __all__ = ["make_call", "pack"]
 
@@ -64,10 +63,12 @@ def make_call(link: str, n_effects: int, *, gaussian: bool) -> tuple[Call, str]:
     key : str
         What tells it from others, this module's text included, for caches on the disk.
     """
-    kernel = _gaussian_kernel() if gaussian else _kernel(link, n_effects)
-    call = _make_gaussian(kernel, n_effects) if gaussian else _make(kernel, link, n_effects)
+    if gaussian:
+        name, call = "gaussian", _make_gaussian(_gaussian_kernel(), n_effects)
+    else:
+        name, call = link, _make(_kernels(link, n_effects), link, n_effects)
     text = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    return call, f"{kernel.__name__}_{n_effects}_{text}"
+    return call, f"integrated_{name}_{n_effects}_{text}"
 
 
 def _named(kernel: Any, arguments: tuple[Any, ...]) -> Any:
@@ -107,9 +108,18 @@ def _example(n_effects: int) -> tuple[Data, tuple[Floats, Floats], Setting, Resu
     return data, (numbers, root), Setting(0, 1, True, 1.0, 0.0), result
 
 
-def _kernel(link: str, n_effects: int) -> Any:
-    kernel = integrate_lines if n_effects == 1 else integrate_planes
-    return _named(kernel, (MARKERS[link], *_example(n_effects)))
+@_compiled
+def _none(arguments: Any) -> None:
+    """A fast rule that does no cluster."""
+    arguments[3].error[:] = np.nan
+
+
+def _kernels(link: str, n_effects: int) -> tuple[Any, Any]:
+    """The fast rule and the one for the clusters that it leaves."""
+    direct, general = kernels(link, n_effects)
+    example = _example(n_effects)
+    first = _none if direct is None else _named(direct, example)
+    return first, _named(general, (MARKERS[link], *example))
 
 
 def _gaussian_kernel() -> Any:
@@ -158,8 +168,17 @@ def _collect(
     return value, by_root
 
 
-def _make(kernel: Any, link: str, n_effects: int) -> Call:
-    marker, largest = MARKERS[link], LARGEST_SLOPE
+@_compiled
+def _vary(Z: Floats) -> bool:
+    """Whether rows differ in a single effect's design."""
+    different = 0
+    for j in range(Z.shape[0] if Z.shape[1] == 1 else 0):
+        different += Z[j, 0] != Z[0, 0]
+    return different > 0
+
+
+def _make(kernels: tuple[Any, Any], link: str, n_effects: int) -> Call:
+    (direct, general), marker, largest = kernels, MARKERS[link], LARGEST_SLOPE
 
     @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
     def integrated_likelihood(packed, eta, root, sigma):  # noqa: ANN001, ANN202
@@ -168,13 +187,16 @@ def _make(kernel: Any, link: str, n_effects: int) -> Call:
         clusters, by_eta = ints[0], np.zeros(len(eta))
         result = Result(
             np.empty(clusters),
-            np.empty(clusters),
+            np.full(clusters, np.nan),
             np.zeros((clusters, n_effects, n_effects)),
             np.empty(ints[1]),
         )
         if not _usable(floats, eta, root, largest):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
-        kernel((marker, data, (eta, root), Setting(0, clusters, True, 1.0, 0.0), result))
+        setting = Setting(0, clusters, True, 1.0, 0.0)
+        if not _vary(data.Z):
+            direct((data, (eta, root), setting, result))
+        general((marker, data, (eta, root), setting, result))
         value, by_root = _collect(data, multiplicity, result, by_eta)
         if np.isnan(value):
             return -np.inf, by_eta, by_root, 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,11 @@ from scipy.sparse import csr_array
 
 from popavg._checks import listing
 from popavg.errors import SpecificationError
+from popavg.posterior_tools._asked import Asked, each_with
 from popavg.posterior_tools._asked_rows import check_names, fixed_seed
 from popavg.posterior_tools._changes import Contrast
 from popavg.posterior_tools._compared_rows import RowRequest, compared_rows, stepped, versions
+from popavg.posterior_tools._row_notes import contrast_notes
 from popavg.posterior_tools.contrasts import (
     COMPARISONS,
     ComparisonKind,
@@ -25,10 +27,9 @@ from popavg.posterior_tools.contrasts import (
 )
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
-from popavg.posterior_tools.evaluation import evaluate
 from popavg.posterior_tools.hypotheses import Hypothesis
 from popavg.posterior_tools.needed_to_treat import NeededToTreat
-from popavg.posterior_tools.outcome import outcome_words, target_note
+from popavg.posterior_tools.outcome import outcome_words
 from popavg.posterior_tools.row_question import ask_rows
 from popavg.posterior_tools.targets import Scale, Target, TargetMean
 
@@ -39,35 +40,23 @@ Floats = NDArray[np.float64]
 type OwnComparison = Callable[[Floats, Floats], Floats]
 
 
-@dataclass(frozen=True, eq=False)
-class AskedContrasts:
-    """Which contrasts of whose means, and how they are computed.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AskedContrasts(Asked):
+    """Which contrasts of whose means; these are on the link scale where ``kind`` needs complements.
 
     Attributes
     ----------
-    posterior : Posterior
-        The fit.
     contrasts : tuple of Contrast
         The changes.
     kind : ComparisonKind
         How two means are compared.
-    mean : TargetMean
-        Whose means; on the link scale where ``kind`` needs complements.
     scale : {"response", "link"}
         The scale that was asked for.
-    seed : int
-        Of a new cluster.
-    progress : bool
-        Whether a bar is shown.
     """
 
-    posterior: Posterior
     contrasts: tuple[Contrast, ...]
     kind: ComparisonKind
-    mean: TargetMean
     scale: Scale
-    seed: int
-    progress: bool
 
     @classmethod
     def build(
@@ -93,7 +82,15 @@ class AskedContrasts:
         kind = read_comparison(comparison, posterior.link, of[1])
         if kind.complements:
             mean = TargetMean.build(posterior, of[0], "link")
-        return cls(posterior, contrasts, kind, mean, of[1], fixed_seed(seed), progress)
+        return cls(
+            posterior=posterior,
+            mean=mean,
+            seed=fixed_seed(seed),
+            progress=progress,
+            contrasts=contrasts,
+            kind=kind,
+            scale=of[1],
+        )
 
     @property
     def is_turned_over(self) -> bool:
@@ -133,12 +130,16 @@ class AskedContrasts:
         made = NeededToTreat.of_differences if self.is_turned_over else Estimates
         target, response = self.mean.target, self.posterior.specification.response
         outcome = outcome_words(self.posterior, self.scale)
+        own = [
+            {"variable": contrast.variable, "contrast": contrast.label(self.kind.template)}
+            for contrast in self.contrasts
+        ]
         return made(
             draws,
-            labels=_labels(self.contrasts, rows.labels, self.kind).assign(target=target),
+            labels=each_with(rows.labels, own).assign(target=target),
             title=self.kind.title.format(outcome=outcome, response=response),
             target=target,
-            notes=(target_note(target), *rows.notes, *self._notes(response)),
+            notes=self.notes(rows, *self._notes(response)),
         )
 
     def _answer(self, frame: pd.DataFrame, averaging: csr_array | None) -> xr.DataArray:
@@ -151,11 +152,10 @@ class AskedContrasts:
             complements=self.kind.complements,
             per_cell=len(pairs),
         )
-        name = self.kind.name
-        return evaluate(self.posterior, question, name=name, seed=self.seed, progress=self.progress)
+        return self.ask(question, self.kind.name)
 
     def _notes(self, response: str) -> tuple[str, ...]:
-        notes = []
+        notes = list(contrast_notes(self.posterior.design, self.contrasts))
         steps = stepped(self.contrasts)
         if steps:
             notes.append(f"Steps of {listing(steps)} are centred at each row's own value.")
@@ -166,13 +166,3 @@ class AskedContrasts:
                 "difference turned over; where it may be 0 they go through infinity."
             )
         return tuple(notes)
-
-
-def _labels(
-    contrasts: Sequence[Contrast], labels: pd.DataFrame, kind: ComparisonKind
-) -> pd.DataFrame:
-    parts = []
-    for contrast in contrasts:
-        own = {"variable": contrast.variable, "contrast": contrast.label(kind.template)}
-        parts.append(pd.concat([pd.DataFrame(own, index=labels.index), labels], axis=1))
-    return pd.concat(parts, ignore_index=True)

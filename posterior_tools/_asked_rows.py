@@ -15,6 +15,7 @@ from scipy.sparse import block_diag, csr_array
 
 from popavg._checks import brief, listing
 from popavg.errors import DataError, SpecificationError
+from popavg.posterior_tools._row_notes import extrapolation_notes
 from popavg.posterior_tools.cells import make_cells
 from popavg.posterior_tools.clusters import cluster_name
 from popavg.posterior_tools.draws import Posterior
@@ -45,7 +46,7 @@ class AskedRows:
     versions : tuple of mapping
         Values that are set in every row, one mapping after the other.
     notes : tuple of str
-        What was averaged.
+        What was averaged, and what lies beyond the data of the fit.
     """
 
     frame: pd.DataFrame
@@ -128,7 +129,8 @@ def choose_rows(
             "weights in an average",
             "name by=, or use the verb's avg_ form",
         )
-    return AskedRows(rows.frame, rows.labels)
+    notes = extrapolation_notes(posterior.design, rows.frame)
+    return AskedRows(rows.frame, rows.labels, notes=notes)
 
 
 def averaged_rows(
@@ -153,17 +155,19 @@ def averaged_rows(
     averaging = groups.averaging(counts)
     by_cluster = isinstance(weights, str) and weights == CLUSTER
     clusters = cluster_name(posterior) if by_cluster else ""
+    varying = varying_values(posterior.design, over, None)
+    versions = cells(varying)
+    set_in_all = tuple(versions.to_dict("records"))
     notes = (
         averaging_note(rows.label, weights, clusters=clusters),
         *_cluster_notes(posterior, groups.labels.columns),
+        *extrapolation_notes(posterior.design, rows.frame, set_in_all),
     )
-    varying = varying_values(posterior.design, over, None)
     if not varying:
         return AskedRows(rows.frame, groups.labels, averaging, notes=notes)
-    versions = cells(varying)
     labels = groups.labels.merge(versions, how="cross")
     labels = labels.loc[:, [*versions.columns, *groups.labels.columns]]
-    return AskedRows(rows.frame, labels, averaging, tuple(versions.to_dict("records")), notes)
+    return AskedRows(rows.frame, labels, averaging, set_in_all, notes)
 
 
 def _cluster_notes(posterior: Posterior, names: Iterable[str]) -> tuple[str, ...]:

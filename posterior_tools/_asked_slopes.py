@@ -16,15 +16,16 @@ from scipy.sparse import csr_array, eye_array
 from popavg._checks import brief, check_choice, listing
 from popavg.design_derivative import numeric_predictors
 from popavg.errors import EstimandError, SpecificationError
+from popavg.posterior_tools._asked import Asked, each_with
 from popavg.posterior_tools._asked_rows import (
     AskedRows,
     check_names,
     fixed_seed,
 )
+from popavg.posterior_tools._row_notes import random_only_notes
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
-from popavg.posterior_tools.evaluation import evaluate
-from popavg.posterior_tools.outcome import outcome_words, target_note
+from popavg.posterior_tools.outcome import outcome_words
 from popavg.posterior_tools.row_question import ask_rows
 from popavg.posterior_tools.targets import Scale, Target, TargetMean
 
@@ -53,17 +54,23 @@ SLOPES: dict[Slope, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class AskedSlopes:
-    """Which slopes, of what, and how they are computed."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AskedSlopes(Asked):
+    """Which slopes of whose mean.
 
-    posterior: Posterior
-    mean: TargetMean
+    Attributes
+    ----------
+    variables : tuple of str
+        The covariates.
+    left_out : str
+        A sentence about those that have no slope.
+    slope : {"dydx", "eyex", "eydx", "dyex"}
+        Which slope.
+    """
+
     variables: tuple[str, ...]
     left_out: str
     slope: Slope
-    seed: int
-    progress: bool
 
     @classmethod
     def build(
@@ -88,7 +95,15 @@ class AskedSlopes:
         check_choice("slope", slope, tuple(SLOPES))
         mean = TargetMean.build(posterior, *of)
         names, left_out = _variables(posterior, variables)
-        return cls(posterior, mean, names, left_out, slope, fixed_seed(seed), progress)
+        return cls(
+            posterior=posterior,
+            mean=mean,
+            seed=fixed_seed(seed),
+            progress=progress,
+            variables=names,
+            left_out=left_out,
+            slope=slope,
+        )
 
     def estimates(self, rows: AskedRows) -> Estimates:
         """The slopes of rows or of groups, with what they are.
@@ -103,21 +118,16 @@ class AskedSlopes:
         check_names(rows, "variable", "slope")
         sign, _, meaning = SLOPES[self.slope]
         parts = [rows.answers(partial(self._answer, name)) for name in self.variables]
-        own = [
-            pd.DataFrame({"variable": name, "slope": sign}, rows.labels.index)
-            for name in self.variables
-        ]
-        labels = pd.concat(
-            [pd.concat([first, rows.labels], axis=1) for first in own], ignore_index=True
+        labels = each_with(
+            rows.labels, [{"variable": name, "slope": sign} for name in self.variables]
         )
-        target = self.mean.target
-        notes = (target_note(target), meaning, *rows.notes, self.left_out)
+        alone = random_only_notes(self.posterior.design, self.variables)
         return Estimates(
             xr.concat(parts, dim="row"),
-            labels.assign(target=target),
+            labels.assign(target=self.mean.target),
             self.title(rows, self.variables),
-            target,
-            tuple(note for note in notes if note),
+            self.mean.target,
+            self.notes(rows, meaning, *alone, self.left_out),
         )
 
     def title(self, rows: AskedRows, variables: Sequence[str]) -> str:
@@ -141,9 +151,7 @@ class AskedSlopes:
             tangent=design.derivative(frame, variable),
             relative=self.slope in ("eyex", "eydx"),
         )
-        return evaluate(
-            self.posterior, question, name="slope", seed=self.seed, progress=self.progress
-        )
+        return self.ask(question, "slope")
 
 
 def _variables(

@@ -22,6 +22,7 @@ from popavg.posterior_tools._cluster_questions import (
     PairMoments,
     quantities,
 )
+from popavg.posterior_tools._row_notes import contrast_notes, extrapolation_notes
 from popavg.posterior_tools.datagrid import DataGrid
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
@@ -55,7 +56,8 @@ class ClusterTask:
         question = ClusterMeans(matrices, self.shared, self.levels)
         values = self._ask(question, "mean", index, len(names))
         title = f"{outcome_words(self.posterior)} over the clusters of {self.group!r}"
-        return Estimates(values, _repeated(self.rows.labels, names), title)
+        notes = extrapolation_notes(self.posterior.design, self.rows.frame)
+        return Estimates(values, _repeated(self.rows.labels, names), title, notes=notes)
 
     def effects(
         self, contrasts: Sequence[Contrast], arms: Arms, thresholds: tuple[float, ...]
@@ -68,14 +70,14 @@ class ClusterTask:
         question = ClusterEffects(low, high, self.shared, self.levels, thresholds)
         values = self._ask(question, "effect", index, len(names) + len(shares))
         labels = _repeated(contrast_labels(self.rows, contrasts), [*names, *shares])
+        notes = contrast_notes(self.posterior.design, contrasts)
         is_share = labels["quantity"].isin(shares).to_numpy()
         outcome = outcome_words(self.posterior)
         title = (
             f"share of the clusters of {self.group!r} whose difference in the {outcome} is above"
         )
-        whole = Estimates(
-            values, labels, f"difference in the {outcome} over the clusters of {self.group!r}"
-        )
+        words = f"difference in the {outcome} over the clusters of {self.group!r}"
+        whole = Estimates(values, labels, words, notes=notes)
         share = Estimates(values, labels, title)
         return whole.take(np.flatnonzero(~is_share)), share.take(np.flatnonzero(is_share))
 

@@ -21,7 +21,6 @@ from popavg.posterior_tools._integrated_line import (
     sum_line,
 )
 from popavg.posterior_tools._integrated_links import PADDING, Rows, Work
-from popavg.posterior_tools._logit_lines import Problem, direct_lines
 
 __all__ = [
     "LARGEST_ERROR",
@@ -187,28 +186,15 @@ def _one_cluster(link: Any, rows: Rows, work: Work, setting: Setting) -> tuple[f
 def integrate_lines(
     link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """Clusters with one random effect; ``parameters`` are eta of the distinct rows and the root."""
+    """Clusters with one random effect whose error is NaN yet.
+
+    ``parameters`` are eta of the distinct rows and the root.
+    """
     eta, root = parameters
     most = largest_cluster(data, setting)
     varies = False
     for j in range(data.starts[setting.first], data.starts[setting.last]):
         varies = varies or data.Z[j, 0] != data.Z[0, 0]
-    if not varies and most > 0:
-        v = np.empty(data.row.size)
-        for j in range(data.starts[setting.first], data.starts[setting.last]):
-            v[j] = eta[data.row[j]]
-        factor = data.Z[0, 0] if len(data.Z) else 0.0
-        by_slope = np.zeros(result.value.size)
-        clusters, options = (setting.first, setting.last), (setting.finer, setting.wider)
-        problem = Problem(
-            data.starts, data.y, data.n, v, factor * root[0, 0], clusters, setting.want, options
-        )
-        direct_lines(link, problem, result.value, result.error, result.eta, by_slope)
-        for i in range(setting.first, setting.last):
-            result.value[i] -= LOG_ROOT_2PI
-            result.root[i, 0, 0] = factor * by_slope[i]
-    else:
-        result.error[setting.first : setting.last] = math.nan
     work = make_work(most, most if varies else 1, 1)
     scratch = np.zeros((4, most))
     for i in range(setting.first, setting.last):

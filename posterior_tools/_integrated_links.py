@@ -35,8 +35,8 @@ __all__ = [
     "Probit",
     "Rows",
     "Work",
+    "_for_link",
     "block",
-    "for_link",
     "score",
 ]
 
@@ -116,7 +116,7 @@ def block(link: Any, rows: Rows, work: Work, place: tuple[float, float], want: b
     raise NotImplementedError
 
 
-def for_link(function: Callable[..., None], kind: type) -> Callable[[Callable[..., None]], None]:
+def _for_link(function: Callable[..., None], kind: type) -> Callable[[Callable[..., None]], None]:
     """Register an implementation for one link."""
 
     def register(implementation: Callable[..., None]) -> None:
@@ -131,7 +131,7 @@ def for_link(function: Callable[..., None], kind: type) -> Callable[[Callable[..
     return register
 
 
-@for_link(score, Logit)
+@_for_link(score, Logit)
 def _logit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -142,7 +142,7 @@ def _logit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = n[j] * x * q * q
 
 
-@for_link(block, Logit)
+@_for_link(block, Logit)
 def _logit_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool) -> None:
     middle, h = place
     v, slope, at, edge = rows.v, rows.slope, work.at, work.edge
@@ -186,7 +186,7 @@ def _logit_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], 
         logs[k] += constant + linear * (h * (k - width // 2)) - log(product[k])
 
 
-@for_link(score, Log)
+@_for_link(score, Log)
 def _log_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -195,7 +195,7 @@ def _log_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = mean
 
 
-@for_link(block, Log)
+@_for_link(block, Log)
 def _log_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool) -> None:
     middle, h = place
     v, slope, at, edge = rows.v, rows.slope, work.at, work.edge
@@ -224,7 +224,7 @@ def _log_block(link: Any, rows: Rows, work: Work, place: tuple[float, float], wa
         logs[k] += constant + linear * (h * (k - width // 2))
 
 
-@for_link(score, Cloglog)
+@_for_link(score, Cloglog)
 def _cloglog_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -239,7 +239,7 @@ def _cloglog_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = y[j] * bend + (n[j] - y[j]) * hazard
 
 
-@for_link(block, Cloglog)
+@_for_link(block, Cloglog)
 def _cloglog_block(
     link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool
 ) -> None:
@@ -303,7 +303,7 @@ def _cloglog_block(
         logs[k] += constant + linear * (h * (k - width // 2)) + log(product[k])
 
 
-@for_link(score, Probit)
+@_for_link(score, Probit)
 def _probit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
     y, n, v, slope, at, edge = rows.y, rows.n, rows.v, rows.slope, work.at, work.edge
     for j in range(y.size):
@@ -320,7 +320,7 @@ def _probit_score(link: Any, rows: Rows, work: Work, z: float) -> None:
         edge[j] = outer * tail * gap + (n[j] - outer) * body * (body + size)
 
 
-@for_link(block, Probit)
+@_for_link(block, Probit)
 def _probit_block(
     link: Any, rows: Rows, work: Work, place: tuple[float, float], want: bool
 ) -> None:

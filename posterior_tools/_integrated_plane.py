@@ -42,7 +42,6 @@ from popavg.posterior_tools._integrated_line import (
     sum_line,
 )
 from popavg.posterior_tools._integrated_links import Rows, Work
-from popavg.posterior_tools._logit_planes import direct_planes
 from popavg.posterior_tools._plane_mode import Plane, plane_mode, set_slopes, shift
 
 __all__ = ["integrate_planes"]
@@ -130,7 +129,9 @@ def _one_cluster(
 def integrate_planes(
     link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """Clusters with two random effects; ``parameters`` are eta of the distinct rows and the root.
+    """Clusters with two random effects whose error is NaN yet.
+
+    ``parameters`` are eta of the distinct rows and the root.
 
     ``work.sums`` holds Σ f, the lines' harmonics, Σ f z_1 Z_1'r and Σ f z_1 Z_2'r, and at the end
     Σ f z_2 Z_2'r.
@@ -140,17 +141,8 @@ def integrate_planes(
     work = make_work(most, most, 2)
     scratch = np.zeros((6, most))
     plane = Plane(scratch[4], scratch[5])
-    options = (setting.want, setting.finer, setting.wider)
-    found = np.zeros(5)
     for i in range(setting.first, setting.last):
-        rows = load_cluster(i, data, eta, scratch)
-        set_slopes(rows, plane, root)
-        out = result.eta[data.starts[i] : data.starts[i + 1]]
-        direct_planes(link, rows, work, plane, options, found, out)
-        if not math.isnan(found[1]):
-            result.value[i], result.error[i] = found[0] - 2.0 * LOG_ROOT_2PI, found[1]
-            result.root[i, 0, 0], result.root[i, 1, 0] = found[2], found[3]
-            result.root[i, 1, 1] = found[4]
+        if not math.isnan(result.error[i]):
             continue
         rows = load_cluster(i, data, eta, scratch)
         set_slopes(rows, plane, root)

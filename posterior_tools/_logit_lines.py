@@ -20,16 +20,16 @@ probabilities aren't all 1/2.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from popavg.posterior_tools._integrated_links import Cloglog, Log, Logit, Probit, for_link
+from popavg.posterior_tools._integrated_kernels import LOG_ROOT_2PI, Data, Result, Setting
 from popavg.posterior_tools._integrated_math import exp, log
 
-__all__ = ["BOUND", "CUT", "Problem", "direct_lines"]
+__all__ = ["BOUND", "CUT", "integrate_logit_lines"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -43,9 +43,10 @@ CUT = 24.0
 _EASY = 30.0  # the same where few nodes are needed
 _LADDER = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _POWERS = 33  # successes, and one, up to which numerators are kept
-_NODES = 320
+_NODES = 2048
 _REACH = 8.3  # of the nodes about 0
-_LARGEST = 70.0  # |v + t z|
+_LARGEST = 690.0  # |v + t z|
+_TOGETHER = 84.0  # |v + t z| up to which eight factors are multiplied
 _ROOM = 680.0  # logarithm of a product
 _FEW = 8.0  # trials of an entry up to which a factor is repeated
 _ANGLES = (3.05, 2.89, 2.67, 2.36, 1.98, 1.57, 1.19, 0.85, 0.6, 0.4)
@@ -57,25 +58,11 @@ _summing = njit(
 )  # fmt: skip
 
 
-class Problem(NamedTuple):
-    """Entries sorted by cluster, their predictors, and what is wanted; as the kernels' data.
-
-    ``slope`` is that of all rows in z; ``options`` the factor of the step and more e-folds in the
-    cut.
-    """
-
-    starts: Ints
-    y: Floats
-    n: Floats
-    v: Floats
-    slope: float
-    clusters: tuple[int, int]
-    want: bool
-    options: tuple[float, float]
-
-
 class _Tables(NamedTuple):
-    """For each rung of the ladder of trials: nodes, step, exp(t z), exp(s t z - z²/2)."""
+    """For each rung of the ladder of trials: nodes, step, exp(t z), exp(s t z - z²/2).
+
+    The second half of the rows of ``up`` is for twice as many nodes.
+    """
 
     nodes: Ints
     h: Floats
@@ -127,14 +114,19 @@ def _make_tables(trials: Floats, slope: float, finer: float) -> _Tables:
     tables = _Tables(
         nodes,
         h,
-        np.empty((rungs, widest)),
+        np.empty((2 * rungs, 2 * widest)),
         np.empty((rungs * powers, widest)),
         np.zeros((rungs, powers), np.int64),
     )
     for level in range(rungs):
-        for k in range(nodes[level]):
-            tables.up[level, k] = exp(slope * (h[level] * (k - nodes[level] // 2)))
+        _fill(tables.up, level, nodes[level], slope * h[level])
     return tables
+
+
+@_compiled
+def _fill(up: Floats, row: int, nodes: int, rise: float) -> None:
+    for k in range(nodes):
+        up[row, k] = exp(rise * (k - nodes // 2))
 
 
 @_compiled
@@ -235,6 +227,17 @@ def _gather(
 
 
 @_summing
+def _gather_alone(e: float, up: Floats, weight: Floats, column: Floats) -> float:
+    """One trial's failures over the nodes, which are added to ``column``."""
+    total = 0.0
+    for k in range(weight.size):
+        q = weight[k] / (1.0 + e * up[k])
+        total += q
+        column[k] += q
+    return total
+
+
+@_summing
 def _moment(weight: Floats, start: float, h: float) -> float:
     total = 0.0
     for k in range(weight.size):
@@ -280,6 +283,13 @@ def _product(
     nodes = at[1]
     for k in range(nodes):
         product[k] = 1.0
+    if most > _TOGETHER:
+        for k in range(nodes):
+            logs[k] = 0.0
+        for p in range(count):
+            for k in range(nodes):
+                logs[k] += log(1.0 + e[p] * up[at[0], k])
+        return True
     room, logged = _ROOM, False
     for p in range(0, count, 8):
         if 8.0 * most > room:
@@ -292,31 +302,24 @@ def _product(
     return logged
 
 
-def direct_lines(
-    link: Any,
-    problem: Problem,
-    value: Floats,
-    error: Floats,
-    by_eta: Floats,
-    by_slope: Floats,
+@njit(cache=True, nogil=True, error_model="numpy")
+def integrate_logit_lines(
+    data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """Integrals of the clusters that allow it, without exp(-z²/2)'s constant.
+    """The clusters that allow it; the others' errors become NaN.
 
-    ``error`` is NaN where another rule has to be used: of other links always.
+    ``parameters`` are eta of the distinct rows and the root. Z is the same in all rows.
     """
-    raise NotImplementedError
-
-
-@for_link(direct_lines, Logit)
-def _logit_lines(
-    link: Any,
-    problem: Problem,
-    value: Floats,
-    error: Floats,
-    by_eta: Floats,
-    by_slope: Floats,
-) -> None:
-    starts, y, n, v, slope, (first, last), want, (finer, wider) = problem
+    (starts, row, y, n, Z), (eta, root) = data, parameters
+    first, last, want, finer, wider = setting
+    value, error, by_root, by_eta = result
+    if starts[last] == starts[first]:
+        error[first:last] = math.nan
+        return
+    factor = Z[0, 0]
+    slope, v = factor * root[0, 0], np.empty(row.size)
+    for j in range(starts[first], starts[last]):
+        v[j] = eta[row[j]]
     trials, largest = np.zeros(last - first), np.zeros(last - first)
     constant, successes = np.zeros(last - first), np.zeros(last - first)
     odds, most = np.empty(v.size), 8
@@ -333,58 +336,56 @@ def _logit_lines(
         if trials[i] <= _LADDER[-1]:
             most = max(most, int(trials[i]) + 8)
     nodes_of, h_of, up, power, built = _make_tables(trials, slope, finer)
-    widest = up.shape[1]
+    widest = up.shape[1]  # of the wide tables
     product, logs, column = np.empty(widest), np.empty(widest), np.empty(widest)
     e, place, sums = np.empty(most), np.empty(most, np.int64), np.empty(8)
     bound, cut = 2.0 * math.exp(-BOUND) + 2.0 * math.exp(-CUT - wider), math.exp(-CUT - wider)
     for i in range(last - first):
         error[first + i] = math.nan
-        level = _rung(trials[i])
-        nodes = nodes_of[level] if level < len(_LADDER) else 0
-        h = h_of[level] if nodes > 0 else 0.0
-        reach = abs(slope) * h * (nodes // 2 + 1)
-        if nodes == 0 or not largest[i] + reach < _LARGEST:
+        rung = _rung(trials[i])
+        few = nodes_of[rung] if rung < len(_LADDER) else 0
+        if few == 0:
             continue
+        h, s, count = h_of[rung], successes[i], 0
         count = _expand(n, odds, (starts[first + i], starts[first + i + 1]), e, place)
-        logged = _product(e, count, largest[i] + reach + 0.7, up, (level, nodes), product, logs)
-        reference, s = 0.0, successes[i]
-        if logged or s >= built.shape[1] or s * reach > _ROOM:
-            if not logged:
-                logs[:nodes] = 0.0
-            total, reference = _exponentials(product, logs, nodes, (h, s * slope))
-        else:
-            row = _numerator(power, built, up, (level, nodes, int(s)), h)
-            total = _divide(power, row, nodes, product)
-        low, high = _window(product, nodes, total * cut)
+        total, reference, low, high, nodes, most_each = 0.0, 0.0, 0, 0, 0, 0.0
+        for wide in range(2):
+            nodes, level = few * (1 + wide), rung + wide * len(_LADDER)
+            reach = abs(slope) * h * (nodes // 2 + 1)
+            if not largest[i] + reach < _LARGEST:
+                break
+            if wide == 1:
+                _fill(up, level, nodes, slope * h)
+            most_each = largest[i] + reach + 0.7
+            logged = _product(e, count, most_each, up, (level, nodes), product, logs)
+            reference = 0.0
+            if logged or wide == 1 or s >= built.shape[1] or s * reach > _ROOM:
+                if not logged:
+                    logs[:nodes] = 0.0
+                total, reference = _exponentials(product, logs, nodes, (h, s * slope))
+            else:
+                row = _numerator(power, built, up, (level, nodes, int(s)), h)
+                total = _divide(power, row, nodes, product)
+            low, high = _window(product, nodes, total * cut)
+            if high > 0:
+                break
         if high == 0 or not total > 1e-280:
             continue
         error[first + i] = bound
-        value[first + i] = constant[i] + reference + math.log(total * h)
+        value[first + i] = constant[i] + reference + math.log(total * h) - LOG_ROOT_2PI
         if not want:
             continue
         column[: high - low] = 0.0
         table, weight, failing = up[level, low:high], product[low:high], column[: high - low]
-        for p in range(0, count, 8):
+        together = most_each <= _TOGETHER
+        for p in range(0 if together else count):
+            by_eta[place[p]] += _gather_alone(e[p], table, weight, failing) / total
+        for p in range(0, count if together else 0, 8):
             _gather(e, p, table, weight, failing, sums)
             for q in range(p, min(p + 8, count)):
                 by_eta[place[q]] += sums[q - p] / total
-        padding = (count + 7) // 8 * 8 - count
+        padding = (count + 7) // 8 * 8 - count if together else 0
         start = h * (low - nodes // 2)
         of_trials, centre = _moment(failing, start, h), _moment(weight, start, h)
-        by_slope[first + i] = (of_trials - (count - s + padding) * centre) / total
-
-
-def _no_lines(
-    link: Any,
-    problem: Problem,
-    value: Floats,
-    error: Floats,
-    by_eta: Floats,
-    by_slope: Floats,
-) -> None:
-    for i in range(problem.clusters[0], problem.clusters[1]):
-        error[i] = math.nan
-
-
-for _link in (Probit, Cloglog, Log):
-    for_link(direct_lines, _link)(_no_lines)
+        by_slope = (of_trials - (count - s + padding) * centre) / total
+        by_root[first + i, 0, 0] = factor * by_slope

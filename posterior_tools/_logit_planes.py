@@ -11,26 +11,26 @@ exp(b h_2 k), b being the row's slope in z_2: a trial costs as much as in one di
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from popavg.posterior_tools._integrated_line import step
-from popavg.posterior_tools._integrated_links import (
-    Cloglog,
-    Log,
-    Logit,
-    Probit,
-    Rows,
-    Work,
-    for_link,
+from popavg.posterior_tools._integrated_kernels import (
+    LOG_ROOT_2PI,
+    Data,
+    Result,
+    Setting,
+    largest_cluster,
+    load_cluster,
+    make_work,
 )
+from popavg.posterior_tools._integrated_line import step
+from popavg.posterior_tools._integrated_links import Logit, Rows, Work
 from popavg.posterior_tools._integrated_math import exp, log
-from popavg.posterior_tools._plane_mode import Plane, plane_mode
+from popavg.posterior_tools._plane_mode import Plane, plane_mode, set_slopes
 
-__all__ = ["direct_planes"]
+__all__ = ["integrate_logit_planes"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -163,8 +163,8 @@ def _expand(rows: Rows, place: Ints, which: Ints, slopes: Floats) -> tuple[int, 
     return count, tables
 
 
-def direct_planes(
-    link: Any,
+@_compiled
+def _one_cluster(
     rows: Rows,
     work: Work,
     plane: Plane,
@@ -172,26 +172,14 @@ def direct_planes(
     found: Floats,
     out: Floats,
 ) -> None:
-    """A cluster's integral in two dimensions, without the constants of exp(-z²/2).
+    """A cluster's integral, without the constants of exp(-z²/2).
 
     ``found`` becomes the logarithm, the error aimed at, and the gradient in the root's entries
     (0, 0), (1, 0), (1, 1); ``out`` that in the rows' predictors. The error is NaN where another
-    rule has to be used: of other links always. ``options``: whether gradients are wanted, the
-    factor of the steps, and more e-folds in the cut.
+    rule has to be used. ``options``: whether gradients are wanted, the factor of the steps, and
+    more e-folds in the cut.
     """
-    raise NotImplementedError
-
-
-@for_link(direct_planes, Logit)
-def _logit_planes(
-    link: Any,
-    rows: Rows,
-    work: Work,
-    plane: Plane,
-    options: tuple[bool, float, float],
-    found: Floats,
-    out: Floats,
-) -> None:
+    link = Logit(0)
     want, finer, wider = options
     found[1] = math.nan
     (m1, m2), (c1, c2), ridge = plane_mode(link, rows, work, plane)
@@ -301,17 +289,25 @@ def _logit_planes(
     found[2], found[3], found[4] = by_first, by_slope, by_second / total
 
 
-def _no_planes(
-    link: Any,
-    rows: Rows,
-    work: Work,
-    plane: Plane,
-    options: tuple[bool, float, float],
-    found: Floats,
-    out: Floats,
+@njit(cache=True, nogil=True, error_model="numpy")
+def integrate_logit_planes(
+    data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    found[1] = math.nan
+    """The clusters that allow it; the others' errors become NaN.
 
-
-for _link in (Probit, Cloglog, Log):
-    for_link(direct_planes, _link)(_no_planes)
+    ``parameters`` are eta of the distinct rows and the root.
+    """
+    eta, root = parameters
+    most = largest_cluster(data, setting)
+    work = make_work(most, most, 2)
+    scratch, found = np.zeros((6, most)), np.zeros(5)
+    plane = Plane(scratch[4], scratch[5])
+    options = (setting.want, setting.finer, setting.wider)
+    for i in range(setting.first, setting.last):
+        rows = load_cluster(i, data, eta, scratch)
+        set_slopes(rows, plane, root)
+        out = result.eta[data.starts[i] : data.starts[i + 1]]
+        _one_cluster(rows, work, plane, options, found, out)
+        result.value[i], result.error[i] = found[0] - 2.0 * LOG_ROOT_2PI, found[1]
+        result.root[i, 0, 0], result.root[i, 1, 0] = found[2], found[3]
+        result.root[i, 1, 1] = found[4]

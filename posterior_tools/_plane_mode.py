@@ -1,7 +1,5 @@
 """The mode of a cluster's integrand in two random effects, by nested searches along lines."""
 
-
-
 from __future__ import annotations
 
 import math

@@ -162,9 +162,9 @@ def _held(labels: pd.DataFrame, varying: Sequence[str], compared: Collection[str
 
 
 def _subtitle(estimates: Estimates, held: Sequence[str]) -> str:
-    averaged = [note for note in estimates.notes if note.startswith("Averaged over")]
+    said = [note for note in estimates.notes if note.startswith(("Averaged over", "Extrapolated"))]
     parts = [f"target: {estimates.target}"]
     if held:
         parts.append(f"at {', '.join(held)}")
-    parts += [note[0].lower() + note[1:].rstrip(".") for note in averaged]
+    parts += [note[0].lower() + note[1:].rstrip(".") for note in said]
     return "; ".join(parts)

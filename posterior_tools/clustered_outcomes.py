@@ -137,6 +137,11 @@ class ClusteredOutcomes:
         return self.data.Z.shape[1]
 
     @cached_property
+    def same_effect(self) -> bool:
+        """Whether all rows have the same Z."""
+        return bool((self.data.Z == self.data.Z[:1]).all())
+
+    @cached_property
     def weights(self) -> Floats:
         """For each entry the number of clusters that it stands for."""
         return np.repeat(self.multiplicity, np.diff(self.data.starts))

@@ -29,6 +29,8 @@ from popavg.posterior_tools._integrated_kernels import Data, Result, Setting, in
 from popavg.posterior_tools._integrated_links import Cloglog, Log, Logit, Probit
 from popavg.posterior_tools._integrated_normal import integrate_normals
 from popavg.posterior_tools._integrated_plane import integrate_planes
+from popavg.posterior_tools._logit_lines import integrate_logit_lines
+from popavg.posterior_tools._logit_planes import integrate_logit_planes
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.quadrature import cpus
 
@@ -43,11 +45,20 @@ __all__ = [
 ]
 
 type Floats = NDArray[np.float64]
+type Kernel = Callable[..., None]
 
 LARGEST_SLOPE = 1e4
 """Largest standard deviation of an effect's part of eta: the nodes grow in proportion to it."""
 
 MARKERS = {"logit": Logit(), "probit": Probit(), "cloglog": Cloglog(), "log": Log()}
+
+
+def kernels(link: str, n_effects: int) -> tuple[Kernel | None, Kernel]:
+    """A fast rule that leaves some clusters out, where there is one, and the one for the others."""
+    general = integrate_lines if n_effects == 1 else integrate_planes
+    if link != "logit":
+        return None, general
+    return (integrate_logit_lines if n_effects == 1 else integrate_logit_planes), general
 
 
 class LikelihoodGradient(NamedTuple):
@@ -384,9 +395,14 @@ class Parameters(NamedTuple):
             first, last = setting.first, setting.last
             found.root[first:last] = np.tril(wide.root[first:last, :q, :q])
             return
-        kernel = integrate_lines if outcomes.n_effects == 1 else integrate_planes
         parameters = self.eta[d], np.ascontiguousarray(self.root[d])
-        kernel(MARKERS[outcomes.link.name], outcomes.data, parameters, setting, result)
+        found.error[setting.first : setting.last] = np.nan
+        direct, general = kernels(outcomes.link.name, outcomes.n_effects)
+        if direct is not None and (outcomes.n_effects == 2 or outcomes.same_effect):
+            direct(outcomes.data, parameters, setting, result)
+            if not np.isnan(found.error[setting.first : setting.last]).any():
+                return
+        general(MARKERS[outcomes.link.name], outcomes.data, parameters, setting, result)
 
 
 def _read_sigma(
