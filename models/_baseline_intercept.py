@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from popavg.design import Design
-from popavg.models.baseline import BASELINE, Baseline
+from popavg.models.baseline import BASELINE, BRIDGE_RATE, Baseline
 from popavg.models.parameters import prior_scalar
 from popavg.models.random_effects import add_deviations
 from popavg.priors import Prior
@@ -29,6 +29,8 @@ def baseline_intercept(
     if name == "probit":
         # Φ⁻¹(p) = −√2 erfc⁻¹(2p), accurate where p is small; pm.math.probit is in single precision.
         predictor = -np.sqrt(2.0) * pt.erfcinv(2.0 * mean) * pt.sqrt(1.0 + variance)
+    elif name == "logit":  # with the bridge distribution
+        predictor = (pt.log(mean) - pt.log1p(-mean)) * pt.sqrt(1.0 + BRIDGE_RATE * variance)
     elif name == "log":
         predictor = pt.log(mean) - variance / 2
     else:

@@ -13,10 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from popavg.design import Design, DesignMatrices
 from popavg.errors import SpecificationError
 from popavg.links import Link
+from popavg.mixing import BRIDGE
 from popavg.posterior_tools.grid import held_values
 from popavg.priors import Prior
 
-__all__ = ["BASELINE", "Baseline", "baseline_of", "baseline_support", "check_baseline"]
+__all__ = [
+    "BASELINE",
+    "BRIDGE_RATE",
+    "Baseline",
+    "baseline_of",
+    "baseline_support",
+    "check_baseline",
+]
 
 type Floats = NDArray[np.float64]
 
@@ -24,6 +32,8 @@ type Floats = NDArray[np.float64]
 BASELINE = "baseline"
 
 _SUPPORTS = {"probit": "probability", "log": "positive", "identity": "real"}
+#: What φ⁻² of the bridge distribution rises by with its variance.
+BRIDGE_RATE = 3.0 / np.pi**2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +57,8 @@ class Baseline:
     Notes
     -----
     With random intercepts of total variance v the population mean at a row is g⁻¹(a(v) + c(v) η):
-    probit a = 0, c = 1/√(1 + v); log a = v/2, c = 1; identity a = 0, c = 1. The predictor at the
+    probit a = 0, c = 1/√(1 + v); log a = v/2, c = 1; identity a = 0, c = 1; logit with the bridge
+    distribution a = 0, c = φ = 1/√(1 + 3v/π²). The predictor at the
     average row is then η = (g(p₀) − a(v))/c(v), p₀ having its own prior, independent of v and of
     the slopes; β_0 = η − offset − Σ_k x_k β_k.
 
@@ -151,7 +162,8 @@ class Baseline:
         change = self.prior.log_density_gradient(self.link.inverse(eta)) * rate
         change = change + self.link.second_derivative(eta) / rate
         shift_rate = 0.5 if self.link.name == "log" else 0.0
-        slope_rate = -0.5 * slope**3 if self.link.name == "probit" else 0.0
+        rates = {"probit": -0.5, "logit": -0.5 * BRIDGE_RATE}
+        slope_rate = rates.get(self.link.name, 0.0) * slope**3
         return change * slope, change * (shift_rate + slope_rate * at) + slope_rate / slope
 
     def _line(self, variance: ArrayLike) -> tuple[Floats, Floats]:
@@ -172,7 +184,7 @@ def baseline_support(link: Link) -> str:
     >>> baseline_support(pa.get_link("probit"))
     'probability'
     """
-    return _SUPPORTS[link.name]
+    return "probability" if link.mixing.name == BRIDGE.name else _SUPPORTS[link.name]
 
 
 def check_baseline(design: Design, link: Link) -> None:
@@ -200,7 +212,7 @@ def check_baseline(design: Design, link: Link) -> None:
     >>> check_baseline(Design.build(formula, pa.load_dataset("ohio"), family=family), link)
     """
     what = "a prior on the baseline"
-    if link.name not in _SUPPORTS:
+    if link.name not in _SUPPORTS and link.mixing.name != BRIDGE.name:
         raise SpecificationError(
             f"{what}: the population mean of the {link.name} link with normal random effects has "
             "no closed form",

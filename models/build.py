@@ -11,6 +11,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from popavg._checks import check_choice
+from popavg.bridge_logit import require_intercept
 from popavg.design import Design, DesignMatrices
 from popavg.errors import SpecificationError
 from popavg.families import Family
@@ -28,7 +29,11 @@ from popavg.models.random_effects import (
     group_coords,
 )
 from popavg.models.record import LikelihoodForm, ModelRecord, note_record
-from popavg.posterior_tools.integrated_design import IntegratedDesign, only_group
+from popavg.posterior_tools.integrated_design import (
+    IntegratedDesign,
+    only_group,
+    require_integrable,
+)
 from popavg.priors import Prior
 
 __all__ = ["build_model"]
@@ -84,8 +89,9 @@ def build_model(
     """
     check_choice("parametrization", parametrization, ("noncentered", "centered"))
     check_choice("likelihood", likelihood, ("latent", "integrated"))
+    require_intercept(link, design.matrices.groups)
     if likelihood == "integrated":
-        _check_integrable(design, parametrization)
+        _check_integrable(design, link, parametrization)
     resolved = resolve_priors(design, family, link, priors)
     coords: dict[str, object] = {
         "term": design.matrices.terms,
@@ -106,8 +112,9 @@ def build_model(
     return model
 
 
-def _check_integrable(design: Design, parametrization: Parametrization) -> None:
+def _check_integrable(design: Design, link: Link, parametrization: Parametrization) -> None:
     only_group(design.matrices)
+    require_integrable(link)
     if parametrization != "noncentered":
         raise SpecificationError(
             f"parametrization={parametrization!r} with likelihood='integrated'",
@@ -135,7 +142,9 @@ def _add_latent(model: pm.Model, known: _Known) -> TensorVariable:
     design = known.design
     predictor = _fixed_effects(model, known, design.matrices)
     for group in design.matrices.groups:
-        predictor = predictor + add_random_effects(group, known.priors, known.parametrization)
+        predictor = predictor + add_random_effects(
+            group, known.priors, known.parametrization, known.link.mixing
+        )
     sigma = known.sigma()
     observe(design, predictor, link=known.link, family=known.family, sigma=sigma)
     return predictor

@@ -11,6 +11,8 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from popavg.design import GroupDesign
+from popavg.mixing import NORMAL, Mixing
+from popavg.models.bridge import Bridge, attenuation, bridge_from_normal
 from popavg.models.default_priors import correlation_name, sd_names
 from popavg.models.parameters import prior_vector
 from popavg.priors import Prior
@@ -53,7 +55,10 @@ def group_coords(group: GroupDesign) -> dict[str, tuple[str, ...]]:
 
 
 def add_random_effects(
-    group: GroupDesign, priors: Mapping[str, Prior], parametrization: Parametrization
+    group: GroupDesign,
+    priors: Mapping[str, Prior],
+    parametrization: Parametrization,
+    mixing: Mixing = NORMAL,
 ) -> TensorVariable:
     """Add ``sd_<g>``, ``corr_<g>`` and ``u_<g>`` to the model whose context is open.
 
@@ -65,6 +70,9 @@ def add_random_effects(
         Complete priors, as :func:`popavg.models.default_priors.resolve_priors` returns.
     parametrization : {"noncentered", "centered"}
         What is sampled: independent standard normals, or the effects themselves.
+    mixing : Mixing
+        Distribution of the effects. With the bridge distribution there is one effect, and its
+        attenuation ``phi_<g>`` is added too.
 
     Returns
     -------
@@ -81,6 +89,10 @@ def add_random_effects(
     takes long to compile, aren't needed.
     """
     name = group.name
+    if mixing.name != NORMAL.name:
+        column = _bridge_intercept(group, add_deviations(group, priors), parametrization)
+        pm.Deterministic(f"u_{name}", column[:, None], dims=(name, f"effect_{name}"))
+        return _rows(group, [column])
     sd, factor = _add_scales(group, priors)
     build = _noncentered if parametrization == "noncentered" else _centered
     columns = build(group, sd, factor)
@@ -204,6 +216,18 @@ def _centered(group: GroupDesign, sd: TensorVariable, factor: Factor) -> list[Te
         standard[i] = (column / sd[i] - mean) / factor[i, i]
         columns.append(column)
     return columns
+
+
+def _bridge_intercept(
+    group: GroupDesign, sd: TensorVariable, parametrization: Parametrization
+) -> TensorVariable:
+    """Bridge-distributed intercepts of the clusters; adds ``phi_<g>``."""
+    name = group.name
+    pm.Deterministic(f"phi_{name}", attenuation(sd)[0], dims=f"effect_{name}")
+    if parametrization == "centered":
+        return Bridge(f"_u_{name}_0", sd=sd[0], dims=name)
+    z = pm.Normal(f"_z_{name}", 0.0, 1.0, dims=(name, f"effect_{name}"))
+    return bridge_from_normal(z[:, 0], sd[0])
 
 
 def _combination(

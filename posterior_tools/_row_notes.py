@@ -84,7 +84,7 @@ def random_only_notes(design: Design, names: Iterable[str]) -> tuple[str, ...]:
     alone = [name for name in dict.fromkeys(names) if name not in design.fixed.columns]
     return tuple(
         f"{name!r} has random effects but no fixed effect: the clusters' own effects of it are 0 "
-        "on average, and a population mean changes with it only through the spread of the clusters. "
+        "on average, and a population mean changes with it only through the clusters' spread. "
         f"Add {name!r} to the formula's fixed effects unless that is meant."
         for name in alone
     )

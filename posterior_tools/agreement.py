@@ -14,6 +14,7 @@ from popavg.design import Design
 from popavg.errors import DataError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.posterior_tools._numbers import as_floats
 from popavg.posterior_tools.draw_table import DrawTable, check_finite
 from popavg.posterior_tools.foreign import ForeignParameters
 
@@ -127,7 +128,7 @@ def given_values(
     if isinstance(value, str) and table is not None:
         values = table.get(value).values
     else:
-        values = np.asarray(value, dtype=float)
+        values = as_floats(value, what)
         values = values[None] if values.ndim == 2 else values
     n_rows = len(design.frame)
     if values.ndim != 3 or values.shape[2] != n_rows:

@@ -12,8 +12,8 @@ from popavg._checks import listing
 from popavg.design import Design
 from popavg.errors import DataError
 from popavg.grouping import GroupDesign
+from popavg.posterior_tools._disagreement import Effect, Program, disagreement
 from popavg.posterior_tools._r_names import (
-    disagreement,
     group_orders,
     level_parts,
     match_terms,
@@ -41,6 +41,7 @@ _REPLACED = (
 _SPACE = re.compile(r"[ \t\r\n]")
 #: Classes that popavg's models have, and parameters of models that it hasn't.
 _OWN = ("b_", "sd_", "cor_", "r_")
+_RANDOM = re.compile(r"^(?:sd_(.+?)__(.+)|cor_(.+?)__(.+?)__(.+)|r_(.+?)\[.*,(.+)\])$")
 _OTHER_MODELS = re.compile(
     r"^(bs_|sds_|s_|bsp_|bcs_|simo_|sdgp_|lscale_|zgp_|ar\[|ma\[|ar$|ma$|df_|meanme_|sdme_|"
     r"rescor|L_rescor|theta\d|(shape|phi|nu|zi|hu|zoi|coi|disc|ndt|beta|kappa|xi|alpha)$)"
@@ -100,7 +101,7 @@ def read_brms(table: DrawTable, design: Design, *, centred: bool = False) -> For
     beta = _coefficients(table, design, used, centred=centred)
     sd, correlation, effects = {}, {}, {}
     for group in design.matrices.groups:
-        named = _group(table, design, group)
+        named = _group(table, design, group, used)
         columns = [f"sd_{named.name}__{effect}" for effect in named.effects]
         used.update(columns)
         scale = np.array([r_scale(effect, design) for effect in group.effects])
@@ -112,7 +113,7 @@ def read_brms(table: DrawTable, design: Design, *, centred: bool = False) -> For
             effects[group.name] = found * scale
     rest = {name: name for name in table.names if name.startswith(_OWN) and name not in used}
     if rest:
-        raise disagreement("brms", design, (), rest, spell=_spell)
+        raise disagreement(_PROGRAM, design, (), rest)
     sigma = table.get("sigma").values if "sigma" in table.arrays else None
     return ForeignParameters(beta, sd, correlation, effects, sigma)
 
@@ -156,7 +157,7 @@ def _coefficients(table: DrawTable, design: Design, used: set[str], *, centred: 
     matched = match_terms(terms, design, known, spell=_spell)
     if matched.lacking:
         rest = {key: name for key, name in known.items() if name not in matched.columns.values()}
-        raise disagreement("brms", design, matched.lacking, rest, spell=_spell)
+        raise disagreement(_PROGRAM, design, matched.lacking, rest)
     used.update(matched.columns.values())
     beta = stacked(table, [matched.columns[term] for term in terms])
     beta = beta * np.array([r_scale(term, design) for term in terms])
@@ -165,6 +166,24 @@ def _coefficients(table: DrawTable, design: Design, used: set[str], *, centred: 
 
 def _spell(name: str) -> str:
     return brms_name(plain(name))
+
+
+def _effect(name: str) -> Effect | None:
+    match = _RANDOM.match(name)
+    if match is None:
+        return None
+    group, *effects = (part for part in match.groups() if part is not None)
+    return Effect(group, tuple(effects))
+
+
+_PROGRAM = Program(
+    "brms",
+    spell=_spell,
+    coefficient="b_{}".format,
+    spread=lambda group, effect: f"sd_{brms_name(group)}__{effect}",
+    measure="standard deviation",
+    effect=_effect,
+)
 
 
 @dataclass(frozen=True)
@@ -176,7 +195,7 @@ class _Group:
     levels: tuple[str, ...]
 
 
-def _group(table: DrawTable, design: Design, group: GroupDesign) -> _Group:
+def _group(table: DrawTable, design: Design, group: GroupDesign, used: set[str]) -> _Group:
     parts = level_parts(design, group)
     grouping = next(g for g in design.groupings if g.name == group.name)
     for order in group_orders(design, group):
@@ -187,14 +206,13 @@ def _group(table: DrawTable, design: Design, group: GroupDesign) -> _Group:
             continue
         matched = match_terms(group.effects, design, known, spell=_spell)
         if matched.lacking:
-            lacking = [f"{effect} | {group.name}" for effect in matched.lacking]
-            raise disagreement("brms", design, lacking, known, spell=_spell)
+            rest = {k: n for k, n in known.items() if n not in matched.columns.values()}
+            raise disagreement(_PROGRAM, design, matched.lacking, rest, group=group)
         levels = tuple(_SPACE.sub(".", "_".join(part[i] for i in order)) for part in parts)
         effects = tuple(matched.columns[effect].removeprefix(start) for effect in group.effects)
         return _Group(name, effects, levels)
-    scales = {name: name for name in table.names if name.startswith("sd_")}
-    lacking = [f"the standard deviations of {group.name}"]
-    raise disagreement("brms", design, lacking, scales, spell=_spell)
+    rest = {n: n for n in table.names if n.startswith("sd_") and n not in used}
+    raise disagreement(_PROGRAM, design, group.effects, rest, group=group)
 
 
 def _correlations(table: DrawTable, group: GroupDesign, named: _Group, used: set[str]) -> Floats:

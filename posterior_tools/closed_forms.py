@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from popavg.errors import DataError, EstimandError
 from popavg.links import Link, get_link
+from popavg.mixing import require_normal
 from popavg.posterior_tools._rows import Basis, blocks, check_design, check_draws
 
 __all__ = ["attenuation", "exact"]
@@ -45,7 +46,8 @@ def exact(
     Returns
     -------
     ndarray, shape (draws, terms)
-        Probit beta/sqrt(1 + v), log beta with v/2 added to the intercept, identity beta.
+        Probit beta/sqrt(1 + v), log beta with v/2 added to the intercept, identity beta; logit
+        with a bridge-distributed intercept phi beta, phi = (1 + 3 v/pi^2)^(-1/2).
 
     Raises
     ------
@@ -56,9 +58,10 @@ def exact(
 
     Notes
     -----
-    The closed forms of the predictor (probit eta/sqrt(1 + v), log eta + v/2, identity eta) are
-    coefficients only where they are linear in the columns of X, which is checked draw by draw
-    (relative residual below 1e-10): a constant v for the probit, an Intercept for the log.
+    The closed forms of the predictor (probit eta/sqrt(1 + v), log eta + v/2, identity eta, bridge
+    phi eta) are coefficients only where they are linear in the columns of X, which is checked
+    draw by draw (relative residual below 1e-10): a constant v for the probit, an Intercept for the
+    log.
 
     Examples
     --------
@@ -101,7 +104,8 @@ def attenuation(
     Raises
     ------
     EstimandError
-        Random slopes, an offset, or a link without such an approximation.
+        Random slopes, an offset, a link without such an approximation, or random intercepts with
+        the bridge distribution.
     DataError
         As `exact`.
 
@@ -117,6 +121,7 @@ def attenuation(
     [[0.647745]]
     """
     chosen = get_link(link)
+    require_normal(chosen.mixing, "Zeger, Liang and Albert's approximation", "use method='exact'")
     form = _zeger if chosen.name == "logit" else chosen.marginal_predictor
     return _closed_form(beta, variance, X, chosen, offset=offset, form=form)
 

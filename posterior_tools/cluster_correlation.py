@@ -9,10 +9,18 @@ from scipy import special
 from popavg._checks import listing
 from popavg.errors import DataError, EstimandError
 from popavg.links import Link, get_link
+from popavg.mixing import NORMAL
+from popavg.posterior_tools._bridge_pairs import median_distance, pair_logs, shared_deviation
 from popavg.posterior_tools._joint_logs import cloglog_joint_logs
 from popavg.posterior_tools.joint import joint_mean
 
-__all__ = ["latent_correlation", "median_odds_ratio", "pair_correlation", "pair_odds_ratio"]
+__all__ = [
+    "latent_correlation",
+    "median_odds_ratio",
+    "pair_correlation",
+    "pair_likeness",
+    "pair_odds_ratio",
+]
 
 type Floats = NDArray[np.float64]
 
@@ -48,7 +56,8 @@ def median_odds_ratio(variance: ArrayLike, link: str | Link) -> Floats:
 
     Notes
     -----
-    exp(sqrt(2 v) Phi^-1(3/4)) (Larsen & Merlo 2005, Am. J. Epidemiol. 161:81).
+    exp(sqrt(2 v) Phi^-1(3/4)) (Larsen & Merlo 2005, Am. J. Epidemiol. 161:81). For intercepts with
+    the bridge distribution the median of |u_1 - u_2| by quadrature, relative error below 1e-9.
 
     Examples
     --------
@@ -63,7 +72,10 @@ def median_odds_ratio(variance: ArrayLike, link: str | Link) -> Floats:
             f"the links {listing(RATIOS)}",
             "look at the distribution of the probability over the clusters",
         )
-    return np.exp(np.sqrt(2.0 * _positive(variance, "variance")) * special.ndtri(0.75))
+    variance = _positive(variance, "variance")
+    if link.mixing.name != NORMAL.name:
+        return np.exp(median_distance(np.sqrt(variance)))[()]
+    return np.exp(np.sqrt(2.0 * variance) * special.ndtri(0.75))
 
 
 def latent_correlation(
@@ -152,6 +164,46 @@ def pair_odds_ratio(
     >>> print(pair_odds_ratio(0.0, 0.0, **given, link="probit").round(4))
     15.0702
     """
+    given = {"variance_1": variance_1, "variance_2": variance_2, "covariance": covariance}
+    return pair_likeness(eta_1, eta_2, **given, link=link)[0]
+
+
+def pair_likeness(
+    eta_1: ArrayLike,
+    eta_2: ArrayLike,
+    *,
+    variance_1: ArrayLike,
+    variance_2: ArrayLike,
+    covariance: ArrayLike,
+    link: str | Link,
+) -> tuple[Floats, Floats]:
+    """Odds ratio and correlation of two rows of one cluster, at the price of one of them.
+
+    Parameters
+    ----------
+    eta_1, eta_2, variance_1, variance_2, covariance, link
+        As for :func:`popavg.posterior_tools.joint.joint_mean`. Two rows alike, given as the very
+        same arrays, take three integrals in place of four.
+
+    Returns
+    -------
+    odds_ratio, correlation : numpy.ndarray
+        As :func:`pair_odds_ratio` and :func:`pair_correlation`.
+
+    Raises
+    ------
+    EstimandError
+        A link whose mean isn't a probability.
+    DataError
+        As for the joint mean.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.cluster_correlation import pair_likeness
+    >>> given = {"variance_1": 3.0, "variance_2": 3.0, "covariance": 3.0}
+    >>> print(*(value.round(4) for value in pair_likeness(0.0, 0.0, **given, link="probit")))
+    11.2012 0.5399
+    """
     link = get_link(link)
     if not link.is_probability:
         raise EstimandError(
@@ -159,11 +211,14 @@ def pair_odds_ratio(
             "'logit', 'probit', 'cloglog'",
             "use the correlation of two rows",
         )
-    both, first, second, none = _combinations(
-        eta_1, eta_2, variance_1=variance_1, variance_2=variance_2, covariance=covariance, link=link
-    )
+    given = {"variance_1": variance_1, "variance_2": variance_2, "covariance": covariance}
+    both, first, second, none = _combinations(eta_1, eta_2, **given, link=link)
+    arms = (both, first), (second, none), (both, second), (first, none)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.exp(both - first - second + none)[()]
+        odds_ratio = np.exp(both - first - second + none)[()]
+        root = 0.5 * sum(np.logaddexp(*pair) for pair in arms)
+        correlation = (np.exp(both + none - root) - np.exp(first + second - root))[()]
+    return odds_ratio, correlation
 
 
 def pair_correlation(
@@ -211,11 +266,7 @@ def pair_correlation(
     link = get_link(link)
     given = {"variance_1": variance_1, "variance_2": variance_2, "covariance": covariance}
     if link.is_probability:
-        both, first, second, none = _combinations(eta_1, eta_2, **given, link=link)
-        arms = (both, first), (second, none), (both, second), (first, none)
-        with np.errstate(invalid="ignore"):
-            root = 0.5 * sum(np.logaddexp(*pair) for pair in arms)
-            return (np.exp(both + none - root) - np.exp(first + second - root))[()]
+        return pair_likeness(eta_1, eta_2, **given, link=link)[1]
     v_1, v_2 = _positive(variance_1, "variance_1"), _positive(variance_2, "variance_2")
     shared = np.asarray(covariance, dtype=np.float64)
     if link.name == "identity":
@@ -247,26 +298,29 @@ def _combinations(
 
     Each by an integral of its own, accurate where it is small.
     """
+    alike = eta_1 is eta_2 and variance_1 is variance_2
     one, two = np.asarray(eta_1, dtype=np.float64), np.asarray(eta_2, dtype=np.float64)
     shared = np.asarray(covariance, dtype=np.float64)
     given = {"variance_1": variance_1, "variance_2": variance_2, "link": link}
+    if link.mixing.name != NORMAL.name:
+        v_1, v_2 = _positive(variance_1, "variance_1"), _positive(variance_2, "variance_2")
+        return pair_logs(one, two, shared_deviation(v_1, v_2, shared))
     both = joint_mean(one, two, covariance=shared, **given)
     if link.name in _SYMMETRIC:
-        parts = (
-            both,
-            joint_mean(one, -two, covariance=-shared, **given),
-            joint_mean(-one, two, covariance=-shared, **given),
-            joint_mean(-one, -two, covariance=shared, **given),
-        )
+        first = joint_mean(one, -two, covariance=-shared, **given)
+        second = first if alike else joint_mean(-one, two, covariance=-shared, **given)
+        none = joint_mean(-one, -two, covariance=shared, **given)
         with np.errstate(divide="ignore"):
-            first, second, third, fourth = (np.log(part) for part in parts)
-        return first, second, third, fourth
+            return np.log(both), np.log(first), np.log(second), np.log(none)
     variances = np.asarray(variance_1, np.float64), np.asarray(variance_2, np.float64)
-    first, second, none = (
-        cloglog_joint_logs((one, two), variances, shared, events=events, link=link)
-        for events in ((True, False), (False, True), (False, False))
-    )
-    return np.log(both), first, second, none
+    etas = one, two
+    first = cloglog_joint_logs(etas, variances, shared, events=(True, False), link=link)
+    second = first
+    if not alike:
+        second = cloglog_joint_logs(etas, variances, shared, events=(False, True), link=link)
+    none = cloglog_joint_logs(etas, variances, shared, events=(False, False), link=link)
+    with np.errstate(divide="ignore"):
+        return np.log(both), first, second, none
 
 
 def _positive(value: ArrayLike, name: str) -> Floats:

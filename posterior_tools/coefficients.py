@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -19,6 +18,8 @@ from popavg.posterior_tools._coefficient_question import (
     gaussian_alpha,
     implied_correlation,
 )
+from popavg.posterior_tools._coefficient_words import attenuation_words, misfit_words
+from popavg.posterior_tools._row_notes import extrapolation_notes
 from popavg.posterior_tools.clusters import cluster_name
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
@@ -45,11 +46,6 @@ _HOW: dict[Method, str] = {
     "exact": "closed form",
     "attenuation": "Zeger-Liang-Albert approximation",
 }
-
-#: Misfit above which a reader is told: the largest difference of probabilities; of other means
-#: this difference as a share of the mean.
-NOTICEABLE_MISFIT = 0.02
-NOTICEABLE_SHARE = 0.05
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +98,8 @@ def population_coefficients(
         place of the data: what a GEE converges to if the model is true; use it to compare with a
         GEE. ``"least_squares"`` regresses g(π̄) on the design (Hedeker et al. 2018), as
         GLMMadaptive and brmsmargins do. ``"exact"`` is the closed form of probit, log and
-        identity links. ``"attenuation"`` is the approximation of Zeger, Liang & Albert (1988),
+        identity links, and of the logit with bridge-distributed intercepts, for which all
+        definitions are φβ. ``"attenuation"`` is the approximation of Zeger, Liang & Albert (1988),
         for teaching.
     design : "observed" or pandas.DataFrame
         Rows to project over. Under dropout the observed rows re-import the missingness; give the
@@ -123,8 +120,8 @@ def population_coefficients(
     Returns
     -------
     PopulationCoefficients
-        Draws with dims (chain, draw, term), with ``attenuation`` and ``misfit``, and with
-        ``alpha`` where the model implies it.
+        Draws with dims (chain, draw, term), with ``attenuation`` and ``misfit``, which its notes
+        say in words too, and with ``alpha`` where the model implies it.
 
     Raises
     ------
@@ -187,7 +184,13 @@ def coefficients_of(
     by_cluster = isinstance(weights, str) and weights == CLUSTER
     clusters = (structure.groups or cluster_name(posterior)) if by_cluster else ""
     counting = counting_words(weights, clusters=clusters)
-    notes = [f"Projected over {rows.label}, {counting}.", *_misfit_note(posterior, rows, misfit)]
+    attenuation = _attenuation(posterior, beta)
+    notes = [
+        f"Projected over {rows.label}, {counting}.",
+        *extrapolation_notes(posterior.design, rows.covariates),
+        *attenuation_words(posterior, attenuation.draws.to_numpy().reshape(beta.shape)),
+        *misfit_words(posterior, rows, misfit),
+    ]
     if alpha is not None:
         notes.append(_alpha_note(alpha, structure))
     return PopulationCoefficients(
@@ -195,7 +198,7 @@ def coefficients_of(
         labels=pd.DataFrame({"term": terms}),
         title=f"population-averaged coefficients ({how})",
         notes=tuple(notes),
-        attenuation=_attenuation(posterior, beta),
+        attenuation=attenuation,
         misfit=_misfit(posterior, misfit, rows.label),
         method=method,
         how=how,
@@ -266,26 +269,3 @@ def _misfit(posterior: Posterior, misfit: NDArray[np.float64], where: str) -> Es
         pd.DataFrame({"misfit": kinds}),
         f"difference between the population mean and the marginal model over {where}",
     )
-
-
-def _misfit_note(posterior: Posterior, rows: ProjectionDesign, misfit: Floats) -> tuple[str, ...]:
-    """What a reader is told where no coefficients describe the population's means."""
-    largest, _, row, mean = misfit.T
-    size, share = float(largest.mean()), float((largest / np.abs(mean)).mean())
-    if posterior.link.is_probability:
-        noticeable, words = size >= NOTICEABLE_MISFIT, f"{size:.3f} (probability)"
-    else:
-        noticeable, words = share >= NOTICEABLE_SHARE, f"{size:.3g} ({share:.0%} of the mean there)"
-    if not noticeable:
-        return ()
-    worst = rows.covariates.iloc[int(np.bincount(row.astype(int)).argmax())]
-    place = ", ".join(f"{name} = {_short(value)}" for name, value in worst.items())
-    return (
-        f"The population curve is up to {words} away from any curve {posterior.link.name}⁻¹(x'β̃)"
-        + (f", most often at {place}" if place else "")
-        + ": describe it by pa.predictions rather than by coefficients.",
-    )
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, Real) else repr(value)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from popavg._checks import check_choice
 
-__all__ = ["INTERVALS", "MODELS", "Comparison"]
+__all__ = ["INTERVALS", "MODELS", "Comparison", "apart", "beside"]
 
 #: The columns of the comparison, in order.
 MODELS = ("GLM", "conditional", "population-averaged", "GEE")
@@ -23,9 +23,55 @@ INTERVALS = {
 }
 
 
+def beside(model: str, name: str) -> str:
+    """The name of another fit's column: ``"conditional (bridge)"``.
+
+    Parameters
+    ----------
+    model : str
+        One of :data:`MODELS`.
+    name : str
+        The other fit's name; none for the fit that the comparison is of.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.comparison import beside
+    >>> beside("conditional", "bridge"), beside("conditional", "")
+    ('conditional (bridge)', 'conditional')
+    """
+    return f"{model} ({name})" if name else model
+
+
+def apart(model: str) -> tuple[str, str]:
+    """What :func:`beside` put together.
+
+    Parameters
+    ----------
+    model : str
+        A column's name.
+
+    Returns
+    -------
+    tuple of str
+        One of :data:`MODELS`, or the whole name where it begins with none; the other fit's name.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.comparison import apart
+    >>> apart("population-averaged (bridge)"), apart("GEE")
+    (('population-averaged', 'bridge'), ('GEE', ''))
+    """
+    for known in MODELS:
+        if model.startswith(f"{known} (") and model.endswith(")"):
+            return known, model[len(known) + 2 : -1]
+    return model, ""
+
+
 @dataclass(frozen=True, repr=False)
 class Comparison:
     """Four answers to each coefficient, what separates them, and what each one means.
+
+    Where other fits are set beside, there are two more answers for each of them.
 
     Attributes
     ----------
@@ -59,6 +105,11 @@ class Comparison:
     words: tuple[str, ...] = field(default=())
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models, in the order of the columns."""
+        return tuple(dict.fromkeys(self.estimates["model"]))
+
+    @property
     def terms(self) -> list[str]:
         """The coefficients, in the design's order."""
         return self.agreement["term"].to_list()
@@ -84,7 +135,7 @@ class Comparison:
         )
         columns = {
             f"{model} {value}".replace("std_error", "SE"): table[value, model].reindex(self.terms)
-            for model in MODELS
+            for model in self.models
             for value in ("estimate", "std_error")
         }
         wide = pd.DataFrame(columns).rename_axis("term").reset_index()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jinja2 import Environment
 
-from popavg.posterior_tools.comparison import MODELS, Comparison
-from popavg.posterior_tools.comparison_text import cells, footnotes, heading
+from popavg.posterior_tools.comparison import Comparison, apart
+from popavg.posterior_tools.comparison_text import cells, column_heading, footnotes, heading
 
 __all__ = ["STYLE", "render_html"]
 
@@ -24,13 +24,13 @@ _TEMPLATE = """
 <div class="popavg"><style>{{ style }}</style>
 <p><code>{{ heading }}</code></p>
 <table><thead><tr><th>term</th>
-<th>GLM<small>clusters ignored</small></th><th>GLMM<small>conditional</small></th>
-<th class="own">GLMM<small>population-averaged</small></th>
-<th>GEE<small>{{ working_correlation }}</small></th>
+{% for first, second in headings %}<th{% if loop.index in own %} class="own"{% endif %}>\
+{{ first }}<small>{{ second }}</small></th>
+{% endfor %}
 <th>attenuation<small>β̃/β</small></th><th>distance<small>in GEE SE</small></th></tr></thead>
 <tbody>
 {% for term, cells in rows %}<tr><td>{{ term }}</td>
-{% for number, interval in cells %}<td{% if loop.index == own %} class="own"{% endif %}>\
+{% for number, interval in cells %}<td{% if loop.index in own %} class="own"{% endif %}>\
 {{ number }}<small>{{ interval }}</small></td>
 {% endfor %}</tr>
 {% endfor %}</tbody></table>
@@ -53,13 +53,15 @@ def render_html(comparison: Comparison) -> str:
     str
         One ``div``; nothing in it comes from elsewhere.
     """
+    headings = [column_heading(comparison, model) for model in comparison.models]
+    kinds = [apart(model)[0] for model in comparison.models]
     template = Environment(autoescape=True, trim_blocks=True).from_string(_TEMPLATE)
     return template.render(
         style=STYLE,
         heading=heading(comparison),
-        working_correlation=comparison.facts["working_correlation"],
+        headings=[(first, second.replace("pop.", "population")) for first, second in headings],
         rows=list(cells(comparison)),
-        own=1 + MODELS.index("population-averaged"),
+        own=[i for i, kind in enumerate(kinds, start=1) if kind == "population-averaged"],
         footnotes=footnotes(comparison),
         words=comparison.words,
     )

@@ -15,6 +15,7 @@ from arviz_plots.plot_collection import backend_from_object
 from popavg._checks import listing
 from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools._plotting import COLOURS, backend_module, figure_settings
+from popavg.posterior_tools.comparison import apart
 from popavg.posterior_tools.summaries import interval_settings
 
 __all__ = ["MODELS", "plot_comparison"]
@@ -26,6 +27,9 @@ MODELS: dict[str, tuple[str, str]] = {
     "population-averaged": (COLOURS["blue"], "C0"),
     "GEE": (COLOURS["vermilion"], "C4"),
 }
+
+#: Colours of other fits that are set beside.
+_OTHERS = {"conditional": COLOURS["dark grey"], "population-averaged": COLOURS["light blue"]}
 
 _NUMBERS = ("estimate", "lower", "upper")
 
@@ -45,8 +49,8 @@ def plot_comparison(
     ----------
     frame : pandas.DataFrame
         Columns ``term``, ``model`` (``"GLM"``, ``"conditional"``, ``"population-averaged"`` or
-        ``"GEE"``), ``estimate``, ``lower``, ``upper``; one row for each term and model. A model
-        that lacks a term has no row there.
+        ``"GEE"``; of other fits ``"conditional (name)"``), ``estimate``, ``lower``, ``upper``; one
+        row for each term and model. A model that lacks a term has no row there.
     ci_prob : float, optional
         Level of the intervals, for the heading; ``arviz.rcParams["stats.ci_prob"]`` by default.
     x_label : str
@@ -112,7 +116,7 @@ def _dataset(frame: pd.DataFrame) -> xr.Dataset:
     absent = [name for name in ("term", "model", *_NUMBERS) if name not in frame.columns]
     if absent:
         raise DataError(f"the comparison has no column {listing(absent)}", "a tidy comparison")
-    unknown = sorted(set(frame["model"].astype(str)) - set(MODELS))
+    unknown = sorted(m for m in set(frame["model"].astype(str)) if apart(m)[0] not in MODELS)
     if unknown:
         raise DataError(f"the comparison holds the models {listing(unknown)}", listing(MODELS))
     if not np.isfinite(frame[list(_NUMBERS)].to_numpy(dtype=float)).all():
@@ -125,7 +129,8 @@ def _dataset(frame: pd.DataFrame) -> xr.Dataset:
     if plain.duplicated(["term", "model"]).any():
         raise DataError("a term and model occur twice in the comparison", "one row each")
     terms = list(dict.fromkeys(plain["term"]))
-    models = [model for model in MODELS if (plain["model"] == model).any()]
+    present = list(dict.fromkeys(plain["model"]))
+    models = [model for kind in MODELS for model in present if apart(model)[0] == kind]
     variables = {
         name: (
             ("term", "model"),
@@ -148,12 +153,13 @@ def _collection(data: xr.Dataset, backend: str, pc_kwargs: dict[str, Any]) -> Pl
             "draw a part of the comparison's frame",
         )
     models = [str(model) for model in data["model"].to_numpy()]
+    looks = _looks(models)
     options: dict[str, Any] = {
         "cols": ["term"],
         "col_wrap": 1 if n_terms <= 3 else 2,
         "aes": {"color": ["model"], "marker": ["model"], "y": ["model"]},
-        "color": [MODELS[model][0] for model in models],
-        "marker": [MODELS[model][1] for model in models],
+        "color": [color for color, _ in looks],
+        "marker": [marker for _, marker in looks],
         "y": [float(-i) for i in range(len(models))],
         **pc_kwargs,
     }
@@ -163,6 +169,15 @@ def _collection(data: xr.Dataset, backend: str, pc_kwargs: dict[str, Any]) -> Pl
     given = {"sharey": True, **options.pop("figure_kwargs", {})}
     figure = figure_settings(backend, size, **given)
     return PlotCollection.wrap(data, backend=backend, figure_kwargs=figure, **options)
+
+
+def _looks(models: list[str]) -> list[tuple[str, str]]:
+    """Colour and marker of each model: other fits are paler."""
+    looks = []
+    for kind, name in map(apart, models):
+        color, marker = MODELS[kind]
+        looks.append((_OTHERS.get(kind, color) if name else color, marker))
+    return looks
 
 
 def _zero(da: xr.DataArray, target: Any) -> Any:

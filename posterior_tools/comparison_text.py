@@ -14,16 +14,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from popavg.posterior_tools.comparison import MODELS, Comparison
+from popavg.posterior_tools.comparison import Comparison, apart
 from popavg.posterior_tools.summaries import decimals
 
-__all__ = ["cell", "cells", "footnotes", "heading", "render_text"]
+__all__ = ["cell", "cells", "column_heading", "footnotes", "heading", "render_text"]
 
 _HEADINGS = {
-    "GLM": "GLM\nclusters ignored",
-    "conditional": "GLMM\nconditional",
-    "population-averaged": "GLMM\npop.-averaged",
-    "GEE": "GEE\n{working_correlation}",
+    "GLM": ("GLM", "clusters ignored"),
+    "conditional": ("GLMM", "conditional"),
+    "population-averaged": ("GLMM", "pop.-averaged"),
+    "GEE": ("GEE", "{working_correlation}"),
 }
 
 #: Longer terms are folded.
@@ -72,6 +72,14 @@ def heading(comparison: Comparison) -> str:
     )
 
 
+def column_heading(comparison: Comparison, model: str) -> tuple[str, str]:
+    """The two lines above a model's column."""
+    kind, name = apart(model)
+    first, second = _HEADINGS[kind]
+    second = second.replace("{working_correlation}", str(comparison.facts["working_correlation"]))
+    return f"{first}, {name}" if name else first, second
+
+
 def cell(row: pd.Series) -> tuple[str, str]:
     """An estimate and its interval, with as many decimals as its standard error deserves."""
     places = decimals(row["std_error"])
@@ -84,7 +92,7 @@ def cells(comparison: Comparison) -> Iterator[tuple[str, list[tuple[str, str]]]]
     rows = comparison.estimates.set_index(["term", "model"])
     for _, agreement in comparison.agreement.iterrows():
         term = str(agreement["term"])
-        models = [cell(rows.loc[(term, model)]) for model in MODELS]
+        models = [cell(rows.loc[(term, model)]) for model in comparison.models]
         spread = f"[{agreement['attenuation_lower']:.2f}, {agreement['attenuation_upper']:.2f}]"
         attenuation = (f"{agreement['attenuation']:.2f}", spread)
         if pd.isna(agreement["attenuation"]):
@@ -115,7 +123,7 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 def _table(comparison: Comparison) -> Table:
     rows = list(cells(comparison))
-    titles = [_HEADINGS[model].format(**comparison.facts) for model in MODELS]
+    titles = ["\n".join(column_heading(comparison, model)) for model in comparison.models]
     titles += ["attenuation\nβ̃/β", "distance\nin GEE SE"]
     longest = max(cell_len(term) for term, _ in rows)
     table = Table(pad_edge=False, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))

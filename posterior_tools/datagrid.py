@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from popavg._checks import check_choice, listing, suggestion
 from popavg.design import Design
-from popavg.errors import DataError, SpecificationError
+from popavg.errors import SpecificationError
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.grid import (
+    checked_values,
     held_values,
     in_training_order,
     is_category,
@@ -70,7 +70,8 @@ class DataGrid:
         SpecificationError
             A name isn't a covariate of the model, a text column is given a mean.
         DataError
-            A covariate is given no values.
+            A covariate is given no values, missing ones, or values that the fit's column can't
+            have.
         """
         given = {name: _values(design, name, values) for name, values in self.values.items()}
         if self.grid_type == "counterfactual":
@@ -112,7 +113,8 @@ def datagrid(
     SpecificationError
         An unknown ``grid_type``, a name that isn't a covariate of the model.
     DataError
-        A covariate is given no values.
+        A covariate is given no values, missing ones, text where the fit has numbers, or a level
+        that the fit hasn't seen.
 
     See Also
     --------
@@ -142,11 +144,7 @@ def _values(design: Design, name: str, given: Any) -> list[Any]:
             suggestion(name, design.predictors),
         )
     found = _applied(given, design.frame[name]) if callable(given) else given
-    scalar = isinstance(found, str) or not np.iterable(found)
-    values = [found] if scalar else list(found)
-    if not values:
-        raise DataError(f"no values for {name!r}", "at least one value")
-    return values
+    return checked_values(design, name, found)
 
 
 def _applied(function: Callable[[pd.Series], Any], column: pd.Series) -> Any:

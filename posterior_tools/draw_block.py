@@ -34,8 +34,8 @@ class DrawBlock:
     effects : mapping of str to numpy.ndarray, shape (draws, clusters, effects)
         The clusters' own effects; empty where nothing asks for them.
     new : mapping of str to numpy.ndarray, shape (draws, effects)
-        The effects of one new cluster, u ~ N(0, Σ) once for each draw; empty where nothing asks
-        for them.
+        The effects of one new cluster, drawn from their distribution once for each draw; empty
+        where nothing asks for them.
 
     Examples
     --------

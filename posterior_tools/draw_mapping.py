@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from popavg._checks import listing
+from popavg._checks import brief, listing
 from popavg.design import Design
 from popavg.errors import DataError, SpecificationError
 from popavg.grouping import GroupDesign
@@ -219,6 +219,10 @@ def _vector(table: DrawTable, names: Names, wanted: tuple[str, ...], *, what: st
         if found.values.ndim != 3:
             raise _shape(found, what, (wanted,))
         return _ordered(found, found.values, found.labels, (wanted,))
+    if not isinstance(names, Sequence):
+        raise SpecificationError(
+            f"names[{what!r}] is {brief(names)}", "a variable's name, or several"
+        )
     parts = [table.get(_one(what, name)) for name in names]
     columns = [part.values.reshape(*table.shape, -1) for part in parts]
     joined = np.concatenate(columns, axis=2)
@@ -275,11 +279,28 @@ def _shape(found: Variable, what: str, wanted: Sequence[tuple[str, ...]]) -> Dat
         f"{found.name!r} has the shape {found.values.shape}, chains and draws first",
         f"for {what!r} (chains, draws, {sizes}): "
         + "; ".join(listing(names, 6) for names in wanted),
-        "check the variable and the formula",
+        _more_or_less(found, wanted),
     )
+
+
+def _more_or_less(found: Variable, wanted: Sequence[tuple[str, ...]]) -> str:
+    """What to do about a variable with more or fewer numbers than the formula asks for."""
+    sizes = found.values.shape[2:]
+    pairs = list(zip(sizes, map(len, wanted), strict=False))
+    if len(sizes) == len(wanted) and all(has >= needs for has, needs in pairs):
+        return (
+            "add to the formula what the draws have more than it: a term, or a random slope as in "
+            "'(1 + x | g)'"
+        )
+    if len(sizes) == len(wanted) and all(has <= needs for has, needs in pairs):
+        return (
+            "leave out of the formula what the draws lack: a term, or a random slope as in "
+            "'(1 + x | g)'; or name the variables that hold the others too"
+        )
+    return "check the variable and the formula"
 
 
 def _one(what: str, name: Any) -> str:
     if not isinstance(name, str):
-        raise SpecificationError(f"names[{what!r}] is {name!r}", "the name of one variable")
+        raise SpecificationError(f"names[{what!r}] is {brief(name)}", "the name of one variable")
     return name

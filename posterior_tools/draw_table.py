@@ -9,15 +9,15 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from popavg._checks import listing, suggestion
 from popavg.errors import DataError
 from popavg.posterior_tools._draw_frames import columns_by_chain, is_frame_like, read_frames
+from popavg.posterior_tools._numbers import as_floats
 
-__all__ = ["DrawTable", "Variable", "read_table"]
+__all__ = ["DrawTable", "Variable", "posterior_of", "read_table"]
 
 type Floats = NDArray[np.float64]
 type Labels = tuple[str, ...]
@@ -196,7 +196,7 @@ def read_table(draws: Any, *, chains: int | None = None) -> DrawTable:
         frame = read_frames(draws)
         shape, columns = columns_by_chain(frame, chains)
         return DrawTable("a table", shape, columns, {})
-    dataset = _dataset(draws)
+    dataset = posterior_of(draws)
     if dataset is not None:
         return _from_dataset(dataset)
     if isinstance(draws, Mapping) and draws:
@@ -229,15 +229,40 @@ def check_finite(name: str, values: Floats) -> None:
         )
 
 
-def _dataset(draws: Any) -> xr.Dataset | None:
-    """The posterior of a tree, of a dataset, or of what has a posterior."""
+def posterior_of(draws: Any) -> xr.Dataset | None:
+    """The posterior of a tree, of its node, of a dataset, or of what has a posterior.
+
+    Parameters
+    ----------
+    draws : object
+        A tree with a group ``posterior``, that group itself, a dataset, or an object with an
+        attribute ``posterior``.
+
+    Returns
+    -------
+    xarray.Dataset or None
+        None where it is none of these.
+
+    Raises
+    ------
+    DataError
+        A tree without draws: its groups are named.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> from popavg.posterior_tools.draw_table import posterior_of
+    >>> fit = pa.load_example()
+    >>> posterior_of(fit).identical(posterior_of(fit["posterior"]))
+    True
+    """
     if isinstance(draws, xr.DataTree):
         group = draws["posterior"] if "posterior" in draws.children else draws
         return group.to_dataset() if group.data_vars else _no_posterior(draws)
     if isinstance(draws, xr.Dataset):
         return draws
     inner = None if isinstance(draws, Mapping) else getattr(draws, "posterior", None)
-    return None if inner is None else _dataset(inner)
+    return None if inner is None else posterior_of(inner)
 
 
 def _no_posterior(tree: xr.DataTree) -> xr.Dataset:
@@ -314,10 +339,4 @@ def _check_not_empty(shape: tuple[int, int]) -> None:
 
 
 def _floats(name: str, values: Any) -> Floats:
-    array = values.to_numpy() if isinstance(values, (xr.DataArray, pd.Series)) else values
-    try:
-        return np.asarray(array).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"the draws of {name!r} are {np.asarray(array).dtype}, not numbers", "numbers"
-        ) from error
+    return as_floats(values, f"the draws of {name!r}")

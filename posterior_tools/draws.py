@@ -12,11 +12,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from popavg._checks import listing
+from popavg.bridge_logit import mixed_link
 from popavg.design import Design, family_of
 from popavg.errors import EstimandError, SpecificationError, StorageError
 from popavg.families import Family
 from popavg.formula import Formula
 from popavg.links import Link, get_link
+from popavg.mixing import NORMAL
 from popavg.posterior_tools._draw_checks import (
     Place,
     check_finite_draws,
@@ -25,6 +27,7 @@ from popavg.posterior_tools._draw_checks import (
     covariance_root,
     flat_draws,
     in_order,
+    store_of,
 )
 from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.tree import read_training_frame
@@ -52,11 +55,14 @@ class Posterior:
         Rebuilt from the fit's own training frame.
     data : xarray.Dataset
         The fit's ``posterior`` group; on NumPy or, where it was opened so, lazily on dask.
+    store : str
+        Where lazy draws are read from; empty where they are in memory.
     """
 
     specification: Specification
     design: Design
     data: xr.Dataset
+    store: str = ""
 
     @classmethod
     def from_fit(cls, fit: xr.DataTree) -> Posterior:
@@ -91,12 +97,12 @@ class Posterior:
         _check_same_design(fit, design)
         data = fit["posterior"].to_dataset()
         check_posterior(data, specification)
-        return cls(specification, design, data)
+        return cls(specification, design, data, store_of(fit))
 
     @property
     def link(self) -> Link:
-        """The model's link."""
-        return get_link(self.specification.link)
+        """The model's link, which knows the distribution of the random effects."""
+        return mixed_link(self.specification.link, self.specification.mixing)
 
     @property
     def family(self) -> Family:
@@ -111,7 +117,7 @@ class Posterior:
     @cached_property
     def beta(self) -> Floats:
         """Conditional coefficients, shape (draws, terms), in the design's order."""
-        return flat_draws(self.arrays()["beta"])
+        return check_values(self.arrays()["beta"], store=self.store)
 
     def standard_deviations(self, group: str) -> Floats:
         """Standard deviations of a factor's effects, shape (draws, effects).
@@ -121,7 +127,7 @@ class Posterior:
         DataError
             Some are negative.
         """
-        return check_values(self.arrays()[f"sd_{group}"])
+        return check_values(self.arrays()[f"sd_{group}"], store=self.store)
 
     def covariance_root(self, group: str) -> Floats:
         """Roots R of a factor's covariance matrices, Σ = RR', shape (draws, effects, effects).
@@ -163,7 +169,7 @@ class Posterior:
         DataError
             Some are NaN or infinite.
         """
-        return check_values(self._effect_draws(group))
+        return check_values(self._effect_draws(group), store=self.store)
 
     def arrays(self, needs: Sequence[Need] = ()) -> dict[str, xr.DataArray]:
         """The draws by name, dims (chain, draw, …), labels in the design's order; lazy if they are.
@@ -221,7 +227,7 @@ class Posterior:
         effects = {name: self.effects(name)[rows] for name in names} if "effects" in needs else {}
         roots = {name: root[rows] for name, root in self._roots.items()}
         noise = self.noise(seed) if "new" in needs else {}
-        new = {name: np.einsum("sqr,sr->sq", roots[name], z[rows]) for name, z in noise.items()}
+        new = {name: _new_effects(self.link, roots[name], z[rows]) for name, z in noise.items()}
         return DrawBlock(self.link, self.beta[rows], roots, effects, new)
 
     def noise(self, seed: int | np.random.Generator) -> dict[str, Floats]:
@@ -269,6 +275,7 @@ def assemble(
     noise: Mapping[str, Floats],
     *,
     place: Place,
+    store: str = "",
 ) -> DrawBlock:
     """A block from the plain arrays of some draws, checked.
 
@@ -282,15 +289,19 @@ def assemble(
         Of a new cluster; may be empty.
     place : Place
         Where these draws stand among the chains.
+    store : str
+        Where they were read from.
 
     Raises
     ------
     DataError
         Draws that are NaN, infinite or impossible.
+    StorageError
+        The store that they are read from is gone.
     """
     link, groups = model
     for name, values in arrays.items():
-        check_finite_draws(name, values, place=place)
+        check_finite_draws(name, values, place=place, store=store)
     roots = {
         name: covariance_root(
             arrays[f"sd_{name}"].astype(np.float64),
@@ -301,8 +312,15 @@ def assemble(
         for name in groups
     }
     effects = {name: arrays[f"u_{name}"] for name in groups if f"u_{name}" in arrays}
-    new = {name: np.einsum("sqr,sr->sq", roots[name], z) for name, z in noise.items()}
+    new = {name: _new_effects(link, roots[name], z) for name, z in noise.items()}
     return DrawBlock(link, arrays["beta"].astype(np.float64), roots, effects, new)
+
+
+def _new_effects(link: Link, roots: Floats, scores: Floats) -> Floats:
+    """Effects of one new cluster for each draw from standard normal scores, (draws, effects)."""
+    if link.mixing.name == NORMAL.name:
+        return np.einsum("sqr,sr->sq", roots, scores)
+    return link.mixing.effect(scores, roots[:, :, 0])
 
 
 def read_specification(fit: xr.DataTree) -> Specification:

@@ -10,6 +10,7 @@ from scipy import special
 
 from popavg.errors import DataError, SpecificationError
 from popavg.links import Link, get_link
+from popavg.mixing import require_normal
 from popavg.posterior_tools._common_effect import common_quantiles, common_share
 from popavg.posterior_tools._joint_effect import Conditioned, joint_quantiles, joint_share
 from popavg.posterior_tools.averages import population_average
@@ -25,10 +26,11 @@ _SMALLEST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class EffectDistribution:
-    """m_1(eta_1 + t_1) - m_0(eta_0 + t_0) over clusters, (t_0, t_1) bivariate normal.
+    """m_1(eta_1 + t_1) - m_0(eta_0 + t_0) over clusters, (t_0, t_1) their random effects.
 
-    m_k is g^-1, averaged over what varies within the clusters (``rest``). All arrays are numbers or
-    have one shape: that of the cells (draws, rows).
+    These are bivariate normal; with :class:`popavg.bridge_logit.BridgeLogit` one intercept of the
+    bridge distribution. m_k is g^-1, averaged over what varies within the clusters (``rest``). All
+    arrays are numbers or have one shape: that of the cells (draws, rows).
 
     Attributes
     ----------
@@ -157,6 +159,8 @@ def _solve(cells: dict[str, Floats], at: Floats, link: Link, *, quantile: bool) 
     # Without a random effect every cluster has the same effect.
     difference = _mean(cells, link, 1) - _mean(cells, link, 0)
     result = difference if quantile else (difference > at).astype(np.float64)
+    if (~common & ~fixed).any():
+        require_normal(link.mixing, "effects of rows that don't share their random effect")
     for chosen, solve in ((common & ~fixed, _common), (~common & ~fixed, _joint)):
         if chosen.any():
             part = {name: array[chosen] for name, array in cells.items()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from popavg._checks import listing
 from popavg.errors import DataError, SpecificationError
@@ -22,6 +23,9 @@ from popavg.posterior_tools.summaries import (
 )
 
 __all__ = ["Estimates"]
+
+#: Rows of a printed table, of an HTML table; those between the first and the last are left out.
+_PRINTED, _IN_HTML = 20, 60
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,6 +105,29 @@ class Estimates:
         """
         return replace(self, draws=self.draws.compute()) if self.is_lazy else self
 
+    def take(self, positions: Sequence[int] | NDArray[np.intp] | slice) -> Self:
+        """Some of the estimands.
+
+        Parameters
+        ----------
+        positions : sequence of int or slice
+            Which rows of ``labels``, counted from 0.
+
+        Returns
+        -------
+        Estimates
+            Of the same type; everything else as it is.
+
+        Examples
+        --------
+        >>> import popavg as pa
+        >>> means = pa.avg_predictions(pa.load_example(), by="treatment")
+        >>> means.take([1]).labels["treatment"].item()
+        'terbinafine'
+        """
+        labels = self.labels.iloc[positions].reset_index(drop=True)
+        return replace(self, draws=self.draws.isel({self.dim: positions}), labels=labels)
+
     def to_frame(
         self, ci_prob: float | None = None, ci_kind: IntervalKind | None = None
     ) -> pd.DataFrame:
@@ -172,18 +199,33 @@ class Estimates:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        table = self._shown().to_string(index=False, max_rows=20)
-        return "\n".join([self._caption(), "", table, *self.notes, *self._how_to_compute()])
+        table = self._shown(_PRINTED).to_string(index=False)
+        sentences = (*self._left_out(_PRINTED), *self.notes, *self._how_to_compute())
+        return "\n".join([self._caption(), "", table, *sentences])
 
     def _repr_html_(self) -> str:
-        table = self._shown().to_html(index=False, max_rows=60, border=0)
-        sentences = (*self.notes, *self._how_to_compute())
+        table = self._shown(_IN_HTML).to_html(index=False, border=0)
+        sentences = (*self._left_out(_IN_HTML), *self.notes, *self._how_to_compute())
         notes = "".join(f"<p>{escape(note)}</p>" for note in sentences)
         return f"<p>{escape(self._caption())}</p>{table}{notes}"
 
-    def _shown(self) -> pd.DataFrame:
-        """The table to print; of draws that aren't computed yet the labels alone."""
-        return self.labels if self.is_lazy else _rounded(self.to_frame())
+    def _shown(self, most: int) -> pd.DataFrame:
+        """The table to print, of which no more is computed; of lazy draws the labels alone."""
+        n, half = len(self), most // 2
+        cut = n > most
+        part = self.take([*range(half), *range(n - half, n)]) if cut else self
+        table = _rounded(part.labels if part.is_lazy else part.to_frame())
+        if not cut:
+            return table
+        gap = pd.DataFrame([["..."] * table.shape[1]], columns=table.columns)
+        words = table.astype(object)
+        return pd.concat([words.iloc[:half], gap, words.iloc[half:]], ignore_index=True)
+
+    def _left_out(self, most: int) -> tuple[str, ...]:
+        n = len(self)
+        if n <= most:
+            return ()
+        return (f"{n - most:,} of {n:,} rows aren't shown; .to_frame() has all of them.",)
 
     def _how_to_compute(self) -> tuple[str, ...]:
         return ("Not computed yet: call .compute() or .to_frame().",) if self.is_lazy else ()

@@ -92,6 +92,8 @@ def evaluate(
         Draws that are impossible, or an answer that isn't finite.
     EstimandError
         The fit hasn't what the question needs.
+    StorageError
+        The store that lazy draws are read from is gone; raised when they are computed.
 
     Notes
     -----
@@ -133,10 +135,14 @@ def _in_memory(
 def _fill(
     answers: Floats, pieces: Iterable[DrawBlock], question: Question, *, place: Place | None
 ) -> None:
-    """Ask piece after piece; answers that aren't finite are refused where a place is given."""
+    """Ask piece after piece; answers that aren't finite are refused where a place is given.
+
+    What overflows on the way makes such an answer: NumPy's warnings would only come before it.
+    """
     start = 0
     for piece in pieces:
-        answer = question(piece)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            answer = question(piece)
         if place is not None and not np.isfinite(answer).all():
             raise _not_finite(answer, start, place)
         answers[start : start + len(answer)] = answer
@@ -171,7 +177,7 @@ def _lazily(
     shaped = {name: z.reshape(sizes["chain"], sizes["draw"], -1) for name, z in noise.items()}
     ask = dask.delayed(_ask, pure=True)
     model = posterior.link, posterior.specification.group_names
-    known = dask.delayed((model, question, finite))
+    known = dask.delayed((model, question, finite, posterior.store))
     blocks = []
     for first, last in pairwise(chains):
         for begin, end in pairwise(draws):
@@ -194,17 +200,17 @@ def _chunks(arrays: Mapping[str, xr.DataArray]) -> tuple[list[int], list[int]]:
 
 
 def _ask(
-    known: tuple[tuple[Link, tuple[str, ...]], Question, bool],
+    known: tuple[tuple[Link, tuple[str, ...]], Question, bool, str],
     arrays: Mapping[str, NDArray[Any]],
     noise: Mapping[str, Floats],
     place: Place,
 ) -> Floats:
     """One block's answers, shape (chains, draws, estimands)."""
-    model, question, finite = known
+    model, question, finite, store = known
     shape = next(iter(arrays.values())).shape[:2]
     flat = {name: np.asarray(a).reshape(-1, *a.shape[2:]) for name, a in arrays.items()}
     own = {name: z.reshape(-1, z.shape[-1]) for name, z in noise.items()}
-    block = assemble(model, flat, own, place=place)
+    block = assemble(model, flat, own, place=place, store=store)
     answers = np.empty((block.n_draws, question.n_estimands))
     _fill(answers, block.pieces(question.cells), question, place=place if finite else None)
     return answers.reshape(*shape, -1)

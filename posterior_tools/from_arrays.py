@@ -17,6 +17,7 @@ from popavg.errors import DataError, SpecificationError
 from popavg.formula import Formula
 from popavg.links import Link, get_link
 from popavg.posterior_tools._array_frame import ArrayFrame, Factor, read_arrays
+from popavg.posterior_tools._numbers import as_floats
 from popavg.posterior_tools.agreement import check_agreement, given_values
 from popavg.posterior_tools.clusters import UNKNOWN
 from popavg.posterior_tools.draw_table import check_finite
@@ -220,7 +221,7 @@ def _parameters(
     *,
     others: Mapping[str, Any],
 ) -> ForeignParameters:
-    draws = np.asarray(beta, dtype=float)
+    draws = as_floats(beta, "beta")
     if draws.ndim not in (2, 3) or draws.shape[-1] != len(frame.terms) or not draws.size:
         raise DataError(
             f"beta has the shape {draws.shape}",
@@ -269,7 +270,7 @@ def _scales(
 
 def _draws(name: str, values: Any, lead: tuple[int, ...], own: list[tuple[int, ...]]) -> Floats:
     """Finite draws of one of these shapes, chains first."""
-    array = np.asarray(values, dtype=float)
+    array = as_floats(values, name)
     if array.shape not in [(*lead, *shape) for shape in own]:
         words = "chains, draws" if len(lead) == 2 else "draws"
         raise DataError(

@@ -18,7 +18,7 @@ from popavg.grouping import GroupDesign
 from popavg.links import LINKS, Link, get_link
 from popavg.posterior_tools._r_names import components
 from popavg.posterior_tools.agreement import check_values
-from popavg.posterior_tools.draw_table import DrawTable, Variable, read_table
+from popavg.posterior_tools.draw_table import DrawTable, Variable, posterior_of, read_table
 from popavg.posterior_tools.effect_scale import check_effect_scales
 from popavg.posterior_tools.foreign import ForeignParameters, block_pairs, foreign_fit
 from popavg.response import read_form
@@ -43,8 +43,9 @@ def from_bambi(model: Any, idata: Any) -> xr.DataTree:
     model : bambi.Model
         With a Bernoulli, binomial, Poisson or Gaussian family, normal group effects, and no terms
         for distributional parameters.
-    idata : xarray.DataTree or object with ``posterior``
-        What ``model.fit()`` returned.
+    idata : xarray.DataTree, Dataset or object with ``posterior``
+        What ``model.fit()`` returned, or its posterior alone, whose outcome can't be held against
+        the model's.
 
     Returns
     -------
@@ -85,9 +86,10 @@ def from_bambi(model: Any, idata: Any) -> xr.DataTree:
     design = Design.build(parsed, data, family=family, missing=missing)
     design = _with_event(model, design, data)
     _check_outcome(model, idata)
-    parameters = _parameters(model, read_table(idata), design)
+    posterior = _posterior(idata)
+    parameters = _parameters(model, read_table(posterior), design)
     fit = foreign_fit(design, parameters, link=link, family=family, source="draws of Bambi")
-    _check_means(model, idata, parameters, design, link=link)
+    _check_means(model, posterior, parameters, design, link=link)
     check_effect_scales(parameters, design)
     return fit
 
@@ -250,7 +252,9 @@ def _variable(table: DrawTable, name: str) -> Variable:
 
 def _check_outcome(model: Any, idata: Any) -> None:
     """The draws' own outcome, where it is kept, is the model's."""
-    group = idata.get("observed_data") if isinstance(idata, xr.DataTree) else None
+    trees = (idata, idata.parent) if isinstance(idata, xr.DataTree) else ()
+    groups = (tree.children.get("observed_data") for tree in trees if tree is not None)
+    group = next((found for found in groups if found is not None), None)
     name = str(model.response_term.name)
     if group is None or name not in group:
         return
@@ -264,12 +268,21 @@ def _check_outcome(model: Any, idata: Any) -> None:
         )
 
 
+def _posterior(idata: Any) -> xr.Dataset:
+    found = posterior_of(idata)
+    if found is None:
+        raise DataError(
+            f"idata is of type {type(idata).__name__}",
+            "what model.fit() returned, or its posterior",
+            "for draws in tables or dicts use pa.from_draws",
+        )
+    return found
+
+
 def _check_means(
-    model: Any, idata: Any, parameters: ForeignParameters, design: Design, *, link: Link
+    model: Any, posterior: xr.Dataset, parameters: ForeignParameters, design: Design, *, link: Link
 ) -> None:
     """Bambi's own means of some draws are those of the design."""
-    found = idata["posterior"] if isinstance(idata, xr.DataTree) else idata.posterior
-    posterior = found.to_dataset() if isinstance(found, xr.DataTree) else found
     n_draws = parameters.shape[1]
     some = np.arange(n_draws)
     predicted = posterior

@@ -15,6 +15,7 @@ from popavg.errors import SpecificationError
 from popavg.formula import Formula
 from popavg.frames import MissingPolicy
 from popavg.links import Link, get_link
+from popavg.mixing import NORMAL
 from popavg.posterior_tools.agreement import check_agreement, given_values
 from popavg.posterior_tools.brms_names import read_brms
 from popavg.posterior_tools.draw_mapping import read_mapping
@@ -156,7 +157,8 @@ def from_draws(
     parameters = _parameters(table, design, names, centred=centred, checked=checked)
     source = f"draws of {names}" if isinstance(names, str) else "draws of another program"
     fit = foreign_fit(design, parameters, link=chosen, family=family, source=source)
-    check_effect_scales(parameters, design)
+    if chosen.mixing.name == NORMAL.name:
+        check_effect_scales(parameters, design)
     check_agreement(
         parameters,
         design,

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from popavg._checks import listing, suggestion
+from popavg._checks import brief, listing, suggestion
 from popavg.design import Design
-from popavg.errors import DataError, SpecificationError
+from popavg.errors import SpecificationError
 from popavg.formula_tokens import scan
+from popavg.posterior_tools._grid_values import given_values
 
 __all__ = [
     "Varying",
     "cells",
+    "checked_values",
     "held_values",
     "in_training_order",
     "is_category",
@@ -52,7 +54,7 @@ def varying_values(design: Design, over: Varying, by: Varying) -> dict[str, list
     SpecificationError
         A name isn't a covariate of the model, or is in both.
     DataError
-        A covariate is given no values.
+        A covariate is given no values, missing ones, or values that the fit's column can't have.
     """
     along = {name: _values(design, name, given, True) for name, given in _items(over)}
     apart = {name: _values(design, name, given, False) for name, given in _items(by)}
@@ -138,6 +140,40 @@ def held_values(design: Design, names: Sequence[str]) -> dict[str, Any]:
     return {name: _typical(design, name) for name in names}
 
 
+def checked_values(design: Design, name: str, given: Any) -> list[Any]:
+    """Values that a covariate is given, one by one.
+
+    Parameters
+    ----------
+    design : Design
+        The fit's design.
+    name : str
+        A covariate of the model.
+    given : object
+        One value or several.
+
+    Raises
+    ------
+    DataError
+        No value, a missing one, what isn't a number or not finite, a level that the fit hasn't
+        seen.
+
+    Examples
+    --------
+    >>> import popavg as pa
+    >>> from popavg.posterior_tools.draws import Posterior
+    >>> from popavg.posterior_tools.grid import checked_values
+    >>> checked_values(Posterior.from_fit(pa.load_example()).design, "time", [0, 6])
+    [0, 6]
+    """
+    column = design.frame[name]
+    levels = None
+    if is_category(design, name):
+        is_coded = isinstance(column.dtype, pd.CategoricalDtype)
+        levels = list(column.cat.categories) if is_coded else sorted(set(column))
+    return given_values(column, given, levels=levels)
+
+
 def is_category(design: Design, name: str) -> bool:
     """Whether a covariate's values are levels: text, booleans, categories, and ``C(number)``."""
     dtype = design.frame[name].dtype
@@ -157,7 +193,7 @@ def _items(varying: Varying) -> list[tuple[str, Any]]:
         return list(varying.items())
     if not isinstance(varying, Sequence) or not all(isinstance(name, str) for name in varying):
         raise SpecificationError(
-            f"covariates given as {varying!r}",
+            f"covariates given as {brief(varying)}",
             "a name, a list of names, or a mapping from names to values",
             "write for instance over={'time': [0, 6, 12]}",
         )
@@ -173,11 +209,7 @@ def _values(design: Design, name: str, given: Any, along: bool) -> list[Any]:
         )
     column = design.frame[name]
     if given is not None:
-        scalar = isinstance(given, str) or not np.iterable(given)
-        values = [given] if scalar else list(given)
-        if not values:
-            raise DataError(f"no values for {name!r}", "at least one value")
-        return values
+        return checked_values(design, name, given)
     if isinstance(column.dtype, pd.CategoricalDtype):
         return list(column.cat.categories)
     distinct = sorted(set(column))

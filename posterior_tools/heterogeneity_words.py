@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
 from popavg.posterior_tools.estimates import Estimates
 
@@ -53,8 +52,9 @@ def heterogeneity_words(result: _Result) -> tuple[str, ...]:
     clusters = f"clusters of {result.group!r}"
     means = _first(result.probability)
     sentences = [
-        f"Clusters are those of the population of {result.group!r}, u ~ N(0, Σ), not only those "
-        "of the data; sentences are about the first row of each table.",
+        f"Clusters are those of the population of {result.group!r}, by the distribution of the "
+        "random effects, not only those of the data; sentences are about the first row of each "
+        "table.",
         f"{_quantile_words(means, f'the {outcome}', clusters)}; its mean over all of them is "
         f"{means['mean']:.3g}.",
     ]
@@ -65,10 +65,8 @@ def heterogeneity_words(result: _Result) -> tuple[str, ...]:
 
 
 def _first(part: Estimates) -> dict[str, float]:
-    """Estimates of the first row by the quantity's name."""
-    frame = part.to_frame()
-    n_quantities = frame["quantity"].nunique()
-    first: pd.DataFrame = frame.iloc[:n_quantities]
+    """Estimates of the first row by the quantity's name; nothing else is summarised."""
+    first = part.take(slice(part.labels["quantity"].nunique())).to_frame()
     return dict(zip(first["quantity"], first["estimate"].astype(float), strict=True))
 
 
@@ -91,12 +89,13 @@ def _effect_words(result: _Result, outcome: str, clusters: str) -> list[str]:
     if result.effect is None or result.share is None:
         return []
     contrast = result.effect.labels["contrast"].iloc[0]
-    effect, shares = _first(result.effect), result.share.to_frame()
+    n_shares = result.share.labels["quantity"].nunique()
+    effect, shares = _first(result.effect), result.share.take(slice(n_shares)).to_frame()
     sentences = [
         f"{_quantile_words(effect, f'the effect ({contrast}) on the {outcome}', clusters)}; "
         f"averaged over them it is {effect['mean']:.3g}."
     ]
-    for k in range(shares["quantity"].nunique()):
+    for k in range(n_shares):
         row = shares.iloc[k]
         threshold, percent = str(row["quantity"]).rpartition(" ")[2], f"{100 * row['estimate']:.3g}"
         if np.isin(result.share.draws[:, :, k], (0.0, 1.0)).all():

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from popavg._checks import listing, suggestion
+from popavg._checks import brief, listing, suggestion
 from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools._equations import (
     check_equation,
@@ -255,7 +255,10 @@ def _in_differences(estimates: Estimates) -> _Contrasts:
             f"a difference in differences of {len(labels)} estimates that vary in "
             f"{listing(varying) or 'nothing'}",
             "exactly four estimates: two values of one column crossed with two of another",
-            "name two covariates with two values each in over= and by=, or give weights",
+            "name two covariates with two values each in over= and by=; for all differences use "
+            "hypothesis='pairwise', for those with the first 'reference', within the levels of a "
+            "column 'difference ~ pairwise | column'; or write out the one you mean, such as "
+            "'b1 - b0 = 0'",
         )
     place = {tuple(row): i for i, row in enumerate(labels[[inner, outer]].itertuples(index=False))}
     (a, b), (c, d) = levels
@@ -288,7 +291,7 @@ def _combinations(estimates: Estimates, hypothesis: Any) -> _Contrasts:
     try:
         weights = np.asarray(hypothesis, dtype=float)
     except (TypeError, ValueError):
-        raise SpecificationError(f"hypothesis={hypothesis!r}", _ALLOWED) from None
+        raise SpecificationError(f"hypothesis={brief(hypothesis)}", _ALLOWED) from None
     n = len(estimates.labels)
     if weights.ndim not in (1, 2) or weights.shape[0] != n or weights.size == 0:
         raise SpecificationError(

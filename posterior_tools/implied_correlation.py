@@ -87,7 +87,9 @@ class ImpliedCorrelation:
     The covariances are one-dimensional integrals. Where the rows of a cluster share one effect
     they are sums over one grid, error below 1e-10 in α, and where clusters are large and
     exchangeable squares of sums; else see
-    :func:`popavg.posterior_tools.joint.joint_mean`.
+    :func:`popavg.posterior_tools.joint.joint_mean`. With a bridge-distributed intercept the
+    correlation of two outcomes is sinh((1 − φ)d/2)/sinh(d/2), d the difference of their
+    conditional predictors; no integral is needed.
     """
 
     name: str
@@ -101,7 +103,13 @@ class ImpliedCorrelation:
 
     @classmethod
     def build(
-        cls, name: str, matrices: DesignMatrices, family: Family, clusters: ClusterRows
+        cls,
+        name: str,
+        matrices: DesignMatrices,
+        family: Family,
+        clusters: ClusterRows,
+        *,
+        listed: bool = False,
     ) -> ImpliedCorrelation:
         """Find the clusters' pairs.
 
@@ -115,11 +123,14 @@ class ImpliedCorrelation:
             Of the response.
         clusters : ClusterRows
             The observations.
+        listed : bool
+            Whether pairs are to be listed however many they are, as a bridge-distributed
+            intercept needs it.
 
         Raises
         ------
         SpecificationError
-            No cluster has two rows of positive weight.
+            No cluster has two rows of positive weight, or too many pairs to be listed.
         """
         weight = clusters.weights * clusters.trials
         if not _has_pairs(clusters.layout, weight):
@@ -130,7 +141,8 @@ class ImpliedCorrelation:
             )
         shares_all, layout, n = _shares_all(matrices, clusters), clusters.layout, matrices.n_rows
         n_pairs = int((layout.sizes * (layout.sizes - 1) // 2).sum())
-        squares = shares_all and name == "exchangeable" and n_pairs > PAIRS_PER_ROW * len(weight)
+        many = n_pairs > PAIRS_PER_ROW * len(weight) and not listed
+        squares = shares_all and name == "exchangeable" and many
         return cls(
             name,
             matrices,

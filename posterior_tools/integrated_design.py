@@ -12,11 +12,12 @@ from popavg.design import Design, DesignMatrices, GroupDesign
 from popavg.errors import SpecificationError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.mixing import NORMAL
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.unique_rows import distinct_rows
 from popavg.response import require_outcome
 
-__all__ = ["IntegratedDesign", "lower_roots", "only_group"]
+__all__ = ["IntegratedDesign", "lower_roots", "only_group", "require_integrable"]
 
 type Floats = NDArray[np.float64]
 
@@ -75,11 +76,12 @@ class IntegratedDesign:
         Raises
         ------
         SpecificationError
-            Another number of factors or effects.
+            Another number of factors or effects, or effects that aren't normal.
         EstimandError
             There is no outcome.
         """
         group = only_group(design.matrices)
+        require_integrable(link)
         require_outcome(design.response)
         matrices, rows, _ = distinct_rows(design.matrices)
         outcomes = ClusteredOutcomes.build(
@@ -133,6 +135,22 @@ def only_group(matrices: DesignMatrices) -> GroupDesign:
             'fit it with method="latent"',
         )
     return group
+
+
+def require_integrable(link: Link) -> None:
+    """Refuse random effects that the integrated likelihood isn't for.
+
+    Raises
+    ------
+    SpecificationError
+        A random intercept with the bridge distribution.
+    """
+    if link.mixing.name != NORMAL.name:
+        raise SpecificationError(
+            f"the random intercept has the {link.mixing.name} distribution",
+            "normal random effects: the integrated likelihood is theirs",
+            "use the latent model: likelihood='latent', method='latent'",
+        )
 
 
 def lower_roots(sd: ArrayLike, correlation: ArrayLike | None = None) -> Floats:

@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 from popavg._checks import listing
 from popavg.errors import DataError, SpecificationError
 from popavg.links import Link, get_link
+from popavg.mixing import NORMAL
+from popavg.posterior_tools._bridge_pairs import pair_logs, shared_deviation
 from popavg.posterior_tools.averages import population_average
 
 __all__ = ["joint_mean", "one_factor"]
@@ -56,7 +58,7 @@ def joint_mean(
     covariance: ArrayLike,
     link: str | Link,
 ) -> Floats:
-    """E[g^-1(eta_1 + t_1) g^-1(eta_2 + t_2)] for bivariate normal (t_1, t_2) with mean zero.
+    """E[g^-1(eta_1 + t_1) g^-1(eta_2 + t_2)] for random effects (t_1, t_2) with mean zero.
 
     For a probability link: how often two rows of one cluster both have the event. One row alone
     has :func:`popavg.marginal_mean`.
@@ -82,11 +84,16 @@ def joint_mean(
     DataError
         Values that aren't finite, negative variances, a covariance that two such variances can't
         have, shapes that don't broadcast.
+    EstimandError
+        Two bridge-distributed intercepts that aren't one and the same.
     SpecificationError
         An unknown link.
 
     Notes
     -----
+    The random effects are bivariate normal; with :class:`popavg.bridge_logit.BridgeLogit` both
+    rows have one bridge-distributed intercept, t_1 = t_2, for which there is a closed form.
+
     Closed forms: identity eta_1 eta_2 + c, log exp(eta_1 + eta_2 + (v_1 + v_2) / 2 + c). For the
     other links the trapezoid rule in one variable, relative error below 1e-12 for standard
     deviations up to 10; see the module's notes.
@@ -101,6 +108,8 @@ def joint_mean(
     """
     link = get_link(link)
     eta_1, eta_2, v_1, v_2, covariance = _checked(eta_1, eta_2, variance_1, variance_2, covariance)
+    if link.mixing.name != NORMAL.name:
+        return np.exp(pair_logs(eta_1, eta_2, shared_deviation(v_1, v_2, covariance))[0])
     if link.name == "identity":
         return (eta_1 * eta_2 + covariance)[()]
     if link.name == "log":

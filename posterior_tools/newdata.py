@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from popavg._checks import brief, suggestion
 from popavg.design import Design
 from popavg.errors import DataError, SpecificationError
 from popavg.frames import check_frame
@@ -90,21 +91,25 @@ def read_rows(posterior: Posterior, newdata: NewData, *, grid: Varying = None) -
     """
     design = posterior.design
     if isinstance(newdata, DataGrid):
-        return _given(design, newdata.frame(design), "a grid of {} rows")
+        return _given(design, newdata.frame(design), "a grid of {}")
     if isinstance(newdata, pd.DataFrame):
-        return _given(design, newdata, "{} rows of newdata")
+        return _given(design, newdata, "{} of newdata")
     if newdata is None or (isinstance(newdata, str) and newdata == "observed"):
         factors = (name for grouping in design.groupings for name in grouping.factor)
         shown = tuple(dict.fromkeys((*design.predictors, *factors)))
-        return Rows(design.frame, shown, f"the {len(design.frame):,} observed rows")
+        return Rows(design.frame, shown, f"the {_counted(len(design.frame), 'observed row')}")
     if isinstance(newdata, str) and newdata == "mean":
         return _held(design, varying_values(design, None, grid))
     if isinstance(newdata, str) and newdata == "balanced":
         balanced = DataGrid(varying_values(design, None, grid), "balanced").frame(design)
-        label = "a balanced grid of {} rows, numbers at their mean"
+        label = "a balanced grid of {}, numbers at their mean"
         return _given(design, balanced, label)
+    words = ("observed", "mean", "balanced")
     raise SpecificationError(
-        f"newdata={newdata!r}", "a DataFrame, pa.datagrid(…), 'observed', 'mean' or 'balanced'"
+        f"newdata={brief(newdata)}",
+        "a DataFrame, pa.datagrid(…), 'observed', 'mean' or 'balanced'",
+        (suggestion(newdata, words) if isinstance(newdata, str) else "")
+        or "put the rows into a pandas.DataFrame with the model's covariates",
     )
 
 
@@ -117,7 +122,11 @@ def _given(design: Design, given: pd.DataFrame, label: str) -> Rows:
         if name in frame.columns:
             frame[name] = in_training_order(frame[name], design.frame[name])
     shown = tuple(str(name) for name in frame.columns)
-    return Rows(frame, shown, label.format(f"{len(frame):,}"), given.index)
+    return Rows(frame, shown, label.format(_counted(len(frame), "row")), given.index)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _held(design: Design, varying: dict[str, list[Any]]) -> Rows:

@@ -155,7 +155,8 @@ def plot_comparisons(
     fit : xarray.DataTree
         From :func:`popavg.fit` or :func:`popavg.load`.
     variables : str, sequence or mapping
-        What is compared, as :func:`popavg.comparisons`; several contrasts make panels.
+        What is compared, as :func:`popavg.comparisons`; several contrasts make panels, those of
+        different covariates with y axes of their own.
     over : str or mapping
         The covariate along the x axis.
     by : str, sequence of str or mapping, optional
@@ -242,7 +243,8 @@ def plot_slopes(
     fit : xarray.DataTree
         From :func:`popavg.fit` or :func:`popavg.load`.
     variables : str or list of str
-        Numeric covariates whose slopes are drawn; several make panels.
+        Numeric covariates whose slopes are drawn; several make panels, each with a y axis of its
+        own, since slopes are in units of their covariates.
     over : str or mapping
         The covariate along the x axis, which may be the same one.
     by : str, sequence of str or mapping, optional
@@ -281,7 +283,9 @@ def plot_slopes(
     along_it = {axis.name: axis.values}
     rows = choose_rows(posterior, newdata, over=along_it, by=by, weights=weights)
     look: _Look = {"ci_prob": ci_prob, "ci_kind": ci_kind, "backend": backend, "visuals": visuals}
-    return _figure(asked.estimates(rows), axis, by, look=look, null=0.0, pc_kwargs=pc_kwargs)
+    titles = {name: asked.title(rows, [name]) for name in asked.variables}
+    estimates = asked.estimates(rows)
+    return _figure(estimates, axis, by, look=look, null=0.0, titles=titles, pc_kwargs=pc_kwargs)
 
 
 def _figure(
@@ -293,6 +297,7 @@ def _figure(
     null: float | None = None,
     within: tuple[float, float] | None = None,
     compared: Collection[str] = (),
+    titles: Mapping[str, str] | None = None,
     pc_kwargs: Mapping[str, Any],
 ) -> PlotCollection:
     from popavg.posterior_tools._verb_curves import read_curves
@@ -300,7 +305,13 @@ def _figure(
 
     prob, kind = interval_settings(look["ci_prob"], look["ci_kind"])
     curves = read_curves(
-        estimates, axis, names_of(by), compared=compared, ci_prob=prob, ci_kind=kind
+        estimates,
+        axis,
+        names_of(by),
+        compared=compared,
+        titles=titles,
+        ci_prob=prob,
+        ci_kind=kind,
     )
     interval = f"{100 * prob:g} % credible {'interval' if axis.is_category else 'band'}"
     return draw_curves(

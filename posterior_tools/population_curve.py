@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from popavg._checks import listing
 from popavg.design import DesignMatrices
 from popavg.errors import DataError, SpecificationError
+from popavg.mixing import NORMAL
 from popavg.posterior_tools.along import along
 from popavg.posterior_tools.crossings import Crossing, check_slopes, crossings
 from popavg.posterior_tools.draws import Posterior
@@ -196,7 +197,7 @@ def population_curve(
 
     Notes
     -----
-    The conditional curves are g⁻¹(x'β + z'u), u ~ N(0, Σ), at the posterior means of β and Σ:
+    The conditional curves are g⁻¹(x'β + z'u), u drawn at the posterior means of β and Σ:
     they have one shape and differ by their cluster alone. The average is integrated over u draw by
     draw, so that its band holds all of the posterior's uncertainty about the population mean.
     Covariates that don't vary are held at their mean or most frequent level.
@@ -270,10 +271,14 @@ def _shifts(
     posterior: Posterior, matrices: DesignMatrices, n_curves: int, rng: np.random.Generator
 ) -> Floats:
     """Values of z'u of random clusters, shape (clusters, rows), at the posterior mean of Σ."""
+    mixing = posterior.link.mixing
     total = np.zeros((n_curves if matrices.groups else 0, matrices.n_rows))
     for group in matrices.groups:
         root = _root_of_mean(posterior.covariance_root(group.name))
-        total += rng.standard_normal((n_curves, len(root))) @ root @ group.Z.T
+        scores = rng.standard_normal((n_curves, len(root)))
+        normal = mixing.name == NORMAL.name
+        u = scores @ root if normal else mixing.effect(scores, root[0, 0])
+        total += u @ group.Z.T
     return total
 
 

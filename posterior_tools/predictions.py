@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
+from popavg.posterior_tools._asked import Asked
 from popavg.posterior_tools._asked_rows import (
     AskedRows,
     averaged_rows,
@@ -19,11 +20,10 @@ from popavg.posterior_tools._asked_rows import (
 )
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.estimates import Estimates
-from popavg.posterior_tools.evaluation import evaluate
 from popavg.posterior_tools.grid import Varying
 from popavg.posterior_tools.hypotheses import Hypothesis, apply_hypothesis
 from popavg.posterior_tools.newdata import NewData
-from popavg.posterior_tools.outcome import outcome_words, target_note
+from popavg.posterior_tools.outcome import outcome_words
 from popavg.posterior_tools.row_question import ask_rows
 from popavg.posterior_tools.targets import Scale, Target, TargetMean
 
@@ -103,7 +103,7 @@ def predictions(
 
     Notes
     -----
-    π̄(x, z) = E_{t~N(0, v)} g⁻¹(x'β + t), v = z'Σz, for each draw of (β, Σ), see
+    π̄(x, z) = E g⁻¹(x'β + t), Var t = v = z'Σz, for each draw of (β, Σ), see
     :func:`popavg.marginal_mean`; then averaged over rows, then contrasted, then summarised.
 
     Examples
@@ -183,14 +183,9 @@ def avg_predictions(
     return apply_hypothesis(asked.estimates(rows), hypothesis)
 
 
-@dataclass(frozen=True)
-class AskedMeans:
-    """Whose mean, of which fit, and how it is computed."""
-
-    posterior: Posterior
-    mean: TargetMean
-    seed: int
-    progress: bool
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AskedMeans(Asked):
+    """Means of rows, or of their averages."""
 
     @classmethod
     def build(
@@ -212,7 +207,7 @@ class AskedMeans:
             A target that the fit can't give.
         """
         mean = TargetMean.build(posterior, target, scale)
-        return cls(posterior, mean, fixed_seed(seed), progress)
+        return cls(posterior=posterior, mean=mean, seed=fixed_seed(seed), progress=progress)
 
     def estimates(self, rows: AskedRows) -> Estimates:
         """The means of rows or of their averages, with what they are.
@@ -228,11 +223,8 @@ class AskedMeans:
         average = "average " if rows.averaging is not None else ""
         title = average + outcome_words(self.posterior, self.mean.scale)
         labels = rows.labels.reset_index(drop=True).assign(target=target)
-        return Estimates(draws, labels, title, target, (target_note(target), *rows.notes))
+        return Estimates(draws, labels, title, target, self.notes(rows))
 
     def _answer(self, frame: pd.DataFrame, averaging: csr_array | None) -> xr.DataArray:
         design = self.posterior.design.evaluate(frame)
-        question = ask_rows(self.mean, [design], averaging=averaging)
-        return evaluate(
-            self.posterior, question, name="mean", seed=self.seed, progress=self.progress
-        )
+        return self.ask(ask_rows(self.mean, [design], averaging=averaging), "mean")

@@ -88,7 +88,8 @@ def prior_shape(
     """
     predictor = np.asarray(link.link(GRID))
     density = np.zeros_like(GRID)
-    large = np.sqrt(variance) > LARGE_SD
+    # Where the average has a closed form nothing need be taken as normal.
+    large = (np.sqrt(variance) > LARGE_SD) & (link.marginal_predictor(0.0, 1.0) is None)
     v, s = variance[~large][:, None], shift[~large][:, None]
     if len(v):
         eta = np.broadcast_to(inverse_average(predictor[None], v, link), (len(v), len(GRID)))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from popavg._checks import check_choice, listing
+from popavg._checks import brief, check_choice, listing
 from popavg.design import DesignMatrices
 from popavg.design_checks import check_rank
 from popavg.errors import DataError, SpecificationError
@@ -165,13 +165,13 @@ def _rows(
 ) -> tuple[pd.DataFrame, DesignMatrices, str]:
     if isinstance(design, str) and design == "observed":
         frame = posterior.design.frame
-        return frame, posterior.design.matrices, f"the {len(frame)} observed rows"
+        return frame, posterior.design.matrices, f"the {len(frame):,} observed rows"
     if not isinstance(design, pd.DataFrame):
-        raise SpecificationError(f"design={design!r}", "'observed' or a DataFrame of rows")
+        raise SpecificationError(f"design={brief(design)}", "'observed' or a DataFrame of rows")
     if not len(design):
         raise DataError("the design has no rows", "at least as many rows as coefficients")
     frame = design.reset_index(drop=True)
-    return frame, posterior.design.evaluate(frame), f"{len(frame)} rows of a design of its own"
+    return frame, posterior.design.evaluate(frame), f"{len(frame):,} rows of a design of its own"
 
 
 def _correlation(

@@ -87,7 +87,13 @@ class RowQuestion:
         if self.complements:
             parts = [block.link.inverse(values), block.link.complement(values)]
         answers = [arm(part) for part in parts for arm in self.arms]
-        return answers[0] if self.combine is None else self.combine(*answers)
+        if self.combine is None:
+            return answers[0]
+        found = self.combine(*answers)
+        infinite = [~np.isfinite(answer).all(axis=1) for answer in answers]
+        if np.any(infinite):  # a finite contrast of an infinite mean is none: 1 / inf is 0
+            found = np.where(np.any(infinite, axis=0)[:, None], np.nan, found)
+        return found
 
 
 def ask_rows(

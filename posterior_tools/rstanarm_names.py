@@ -12,8 +12,8 @@ from popavg._checks import listing
 from popavg.design import Design
 from popavg.errors import DataError
 from popavg.grouping import GroupDesign
+from popavg.posterior_tools._disagreement import Effect, Program, disagreement
 from popavg.posterior_tools._r_names import (
-    disagreement,
     group_orders,
     level_parts,
     match_terms,
@@ -70,7 +70,7 @@ def read_rstanarm(table: DrawTable, design: Design) -> ForeignParameters:
     sd, correlation, effects = {}, {}, {}
     for group in design.matrices.groups:
         named = _group(draws, design, group)
-        covariance = _covariance(draws, group, named)
+        covariance = _covariance(draws, design, group, named)
         scale = np.array([r_scale(effect, design) for effect in group.effects])
         values, correlation[group.name] = from_covariance(f"Sigma[{named.name}]", covariance)
         sd[group.name] = values * scale
@@ -85,9 +85,33 @@ def read_rstanarm(table: DrawTable, design: Design) -> ForeignParameters:
         if name not in draws.used and "_NEW_" not in name
     }
     if rest:
-        raise disagreement("rstanarm", design, (), rest, spell=plain)
+        raise disagreement(_PROGRAM, design, (), rest)
     sigma = table.get("sigma").values if "sigma" in table.arrays else None
     return ForeignParameters(beta, sd, correlation, effects, sigma)
+
+
+def _effect(name: str) -> Effect | None:
+    """``Sigma[g:a,b]`` and ``b[a g:level]``."""
+    if name.startswith("Sigma["):
+        left, _, right = name[len("Sigma[") : -1].rpartition(",")
+        if left.endswith(f":{right}"):
+            return Effect(left.removesuffix(f":{right}"), (right,))
+        group, _, other = left.partition(":")
+        return Effect(group, (other, right))
+    if name.startswith("b["):
+        effect, _, cluster = name[2:-1].rpartition(" ")
+        return Effect(cluster.partition(":")[0], (effect,))
+    return None
+
+
+_PROGRAM = Program(
+    "rstanarm",
+    spell=plain,
+    coefficient=str,
+    spread=lambda group, effect: f"Sigma[{group}:{effect},{effect}]",
+    measure="variance",
+    effect=_effect,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +148,7 @@ def _coefficients(draws: _Draws, design: Design) -> Floats:
             for key, name in draws.known.items()
             if name not in taken and not name.startswith(("b[", "Sigma["))
         }
-        raise disagreement("rstanarm", design, matched.lacking, rest, spell=plain)
+        raise disagreement(_PROGRAM, design, matched.lacking, rest)
     draws.used.update(matched.columns.values())
     beta = stacked(draws.table, [matched.columns[term] for term in terms])
     return beta * np.array([r_scale(term, design) for term in terms])
@@ -148,12 +172,15 @@ def _group(draws: _Draws, design: Design, group: GroupDesign) -> _Group:
         if any(key.startswith(plain(f"Sigma[{name}:")) for key in draws.known):
             levels = tuple(":".join(part[i].replace(" ", "_") for i in order) for part in parts)
             return _Group(name, effects, levels)
-    rest = {key: name for key, name in draws.known.items() if name.startswith("Sigma[")}
-    lacking = [f"the covariances of {group.name}"]
-    raise disagreement("rstanarm", design, lacking, rest, spell=plain)
+    rest = {
+        key: name
+        for key, name in draws.known.items()
+        if name.startswith("Sigma[") and name not in draws.used
+    }
+    raise disagreement(_PROGRAM, design, group.effects, rest, group=group)
 
 
-def _covariance(draws: _Draws, group: GroupDesign, named: _Group) -> Floats:
+def _covariance(draws: _Draws, design: Design, group: GroupDesign, named: _Group) -> Floats:
     size = len(group.effects)
     matrix = np.zeros((*draws.table.shape, size, size))
     for i, j in [*((i, i) for i in range(size)), *block_pairs(group)]:
@@ -164,6 +191,8 @@ def _covariance(draws: _Draws, group: GroupDesign, named: _Group) -> Floats:
             for b in named.effects[second]
         ]
         column = draws.find(options)
+        if column is None and i == j:
+            raise disagreement(_PROGRAM, design, [group.effects[i]], {}, group=group)
         if column is None:
             raise DataError(
                 f"the draws have no {options[0]!r}",

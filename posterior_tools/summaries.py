@@ -138,15 +138,15 @@ def summarise(
     found = intervals(draws, ci_prob=ci_prob, ci_kind=ci_kind, point_estimate=point)
     flat = np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1)
     axes = {"chain_axis": 0, "draw_axis": 1}
-    with np.errstate(invalid="ignore"):  # 0/0: R-hat of constant draws isn't a number
-        r_hat = array_stats.rhat(draws, **axes)
-    return found.assign(
-        std_error=flat.std(axis=-1, ddof=1) if flat.shape[1] > 1 else np.nan,
-        ess_bulk=array_stats.ess(draws, method="bulk", **axes),
-        ess_tail=array_stats.ess(draws, method="tail", prob=TAIL, **axes),
-        r_hat=r_hat,
-        mcse=array_stats.mcse(draws, method=point, **axes),
-    ).loc[:, list(COLUMNS)]
+    # 0/0: R-hat of constant draws isn't a number; squares of draws above 1e154 are infinite.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return found.assign(
+            std_error=flat.std(axis=-1, ddof=1) if flat.shape[1] > 1 else np.nan,
+            ess_bulk=array_stats.ess(draws, method="bulk", **axes),
+            ess_tail=array_stats.ess(draws, method="tail", prob=TAIL, **axes),
+            r_hat=array_stats.rhat(draws, **axes),
+            mcse=array_stats.mcse(draws, method=point, **axes),
+        ).loc[:, list(COLUMNS)]
 
 
 def decimals(spread: float) -> int:

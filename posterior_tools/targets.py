@@ -50,9 +50,9 @@ class TargetMean:
 
     Notes
     -----
-    π̄(x, z) = E g⁻¹(x'β + t), t ~ N(0, v), v = z'Σz, for ``"population"``; g⁻¹(x'β) for
+    π̄(x, z) = E g⁻¹(x'β + t), Var t = v = z'Σz, for ``"population"``; g⁻¹(x'β) for
     ``"typical"``; the average of g⁻¹(x'β + z'u) over the training data's combinations of
-    clusters, each counted once, for ``"sampled"``; g⁻¹(x'β + z'u), u ~ N(0, Σ) once for each
+    clusters, each counted once, for ``"sampled"``; g⁻¹(x'β + z'u), u drawn once for each
     draw, for ``"new"``. On the link scale g is taken of these.
 
     Examples

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from popavg import columns
+from popavg.bridge_logit import require_intercept
 from popavg.design import Design
 from popavg.families import Family
 from popavg.links import Link
@@ -26,8 +27,10 @@ def versions(extra: tuple[str, ...] = ()) -> dict[str, str]:
 
 def specify(design: Design, link: Link, family: Family) -> Specification:
     """The specification of a model, before anything is drawn."""
+    require_intercept(link, design.matrices.groups)
+    mixing = link.mixing.name
     groups = tuple(
-        GroupSpecification(group.name, group.effects, len(group.levels), group.blocks)
+        GroupSpecification(group.name, group.effects, len(group.levels), group.blocks, mixing)
         for group in design.matrices.groups
     )
     return Specification(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from popavg._checks import check_choice, listing, suggestion
+from popavg._checks import brief, check_choice, listing, suggestion
 from popavg.design import Design
 from popavg.errors import DataError, SpecificationError
 from popavg.formula_terms import read_terms
@@ -116,7 +116,7 @@ def _items(design: Design, variables: Variables) -> dict[str, Any]:
         given = {}
     if not given:
         raise SpecificationError(
-            f"variables={variables!r}",
+            f"variables={brief(variables)}",
             "a covariate's name, a list of names, or a mapping from names to changes",
             "write for instance variables={'age': 5}",
         )

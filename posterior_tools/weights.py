@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from popavg._checks import listing
 from popavg.errors import DataError, SpecificationError
+from popavg.posterior_tools._numbers import as_floats
 from popavg.posterior_tools.clusters import check_known, cluster_codes, cluster_name
 from popavg.posterior_tools.draws import Posterior
 
@@ -145,12 +146,9 @@ def _check_index(given: pd.Index, rows: pd.Index) -> None:
 
 
 def _checked(weights: ArrayLike, n_rows: int, name: str) -> NDArray[np.float64]:
-    try:
-        values = _numbers(weights)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{name} aren't numbers", f"{n_rows} {_ALLOWED}", "give numbers, or a numeric column"
-        ) from None
+    if isinstance(weights, pd.Series) and pd.api.types.is_numeric_dtype(weights.dtype):
+        weights = weights.to_numpy(dtype=float, na_value=np.nan)
+    values = as_floats(weights, name)
     if values.shape != (n_rows,):
         raise DataError(
             f"{name} have the shape {values.shape}",
@@ -174,12 +172,6 @@ def _checked(weights: ArrayLike, n_rows: int, name: str) -> NDArray[np.float64]:
             f"{name} are all 0", f"{_ALLOWED}, not all zero", "give some row a weight above 0"
         )
     return values
-
-
-def _numbers(weights: ArrayLike) -> NDArray[np.float64]:
-    if isinstance(weights, pd.Series):
-        return weights.to_numpy(dtype=float, na_value=np.nan)
-    return np.asarray(weights, dtype=float)
 
 
 def _where(kind: str, bad: NDArray[np.bool_]) -> str:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from popavg._checks import listing
+from popavg.bridge import attenuation_of_sd
 from popavg.design import Design
 from popavg.frames import Missing
 from popavg.links import Link
+from popavg.mixing import BRIDGE, Mixing
 from popavg.posterior_tools.summaries import decimals
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "focus_term",
     "link_words",
     "missing_words",
+    "mixing_words",
     "readings",
 ]
 
@@ -159,6 +163,12 @@ def link_words(link: Link, misfit: Mapping[str, float]) -> str:
     )
     exact = largest < NO_MISFIT
     not_here = f"Here they can't (random slopes or an offset): it matters {size}."
+    if link.mixing.name == BRIDGE.name:
+        here = "Here that holds." if exact else f"Here an offset is attenuated too: {size}."
+        return (
+            "With the bridge distribution of the random intercept both models are exactly true at "
+            f"once: β̃ = φβ, φ = (1 + 3v/π²)^(−1/2), by every definition of β̃. {here}"
+        )
     match link.name:
         case "probit":
             return (
@@ -183,6 +193,21 @@ def link_words(link: Link, misfit: Mapping[str, float]) -> str:
                 f"a curve that is not of the {link.name} form. "
                 + (_EXACT_FIT if exact else f"Here that matters {size}.")
             )
+
+
+def mixing_words(mixing: Mixing, sd: NDArray[np.float64]) -> str:
+    """What a standard deviation doesn't say of the random effects; nothing of normal ones.
+
+    Parameters
+    ----------
+    mixing : Mixing
+        Their distribution.
+    sd : numpy.ndarray
+        Draws of the standard deviation.
+    """
+    if mixing.name != BRIDGE.name:
+        return ""
+    return f" (bridge distribution, φ = {attenuation_of_sd(sd).mean():.3f})"
 
 
 def missing_words(missing: Missing, sizes: Sequence[int]) -> str:

@@ -41,7 +41,8 @@ def public_names() -> Iterator[tuple[str, set[str]]]:
             yield f"{package.__name__}.{name}", OPTIONAL
             if inspect.isclass(found):
                 for method, member in vars(found).items():
-                    if not method.startswith("_") and (callable(member) or _is_wrapped(member)):
+                    is_method = callable(member) or _is_wrapped(member)
+                    if not method.startswith("_") and is_method and not inspect.isclass(member):
                         yield f"{package.__name__}.{name}.{method}", OPTIONAL_IN_METHODS
 
 

@@ -168,11 +168,32 @@ def test_the_centred_intercept_is_never_taken_for_the_intercept(frame: pd.DataFr
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"drop": ["b_x"]}, "no draws for 'x'"),
-        ({"add": {"b_z": 1.0}}, "draws without a place in the formula: 'b_z'"),
-        ({"add": {"sd_h__Intercept": 1.0}}, "without a place in the formula: 'sd_h__Intercept'"),
-        ({"drop": ["sd_g__Intercept"]}, r"no draws for 'Intercept \| g'"),
-        ({"drop": ["sd_g__x"]}, r"no draws for 'x \| g'"),
+        ({"drop": ["b_x"]}, r"no draws for 'x' \(looked for 'b_x'\).*Export .*'beta': {'x': …"),
+        (
+            {"drop": ["b_x"], "add": {"b_xx": 1.0}},
+            r"no draws for 'x' .*formula: 'b_xx'\..*Did you mean 'b_xx' for 'x'\? Then give data",
+        ),
+        ({"add": {"b_z": 1.0}}, r"draws without a place in the formula: 'b_z'\..*Add what is miss"),
+        (
+            {"add": {"sd_h__Intercept": 1.0}},
+            r"a random intercept over 'h' that the formula lacks \('sd_h__Intercept'\)\. .*"
+            r"Write '\(1 \| h\)' in the formula",
+        ),
+        (
+            {"add": {"sd_g__w": 1.0, "cor_g__x__w": 0.1}},
+            r"a random slope of 'w' over 'g' that the formula lacks \('sd_g__w', 'cor_g__x__w'\)"
+            r".*Write '\(1 \+ w \| g\)' in the formula",
+        ),
+        (
+            {"drop": ["sd_g__Intercept"]},
+            r"no draws for the standard deviation of 'Intercept \| g' \(looked for "
+            r"'sd_g__Intercept'\).*Export these draws too",
+        ),
+        (
+            {"drop": ["sd_g__x"]},
+            r"no draws for the standard deviation of 'x \| g' .*leave it out of the form",
+        ),
+        ({"drop": ["sd_g__Intercept", "sd_g__x"]}, r"of 'Intercept \| g', 'x \| g'.*'sd_g': …"),
         ({"drop": ["cor_g__Intercept__x"]}, "no 'cor_g__Intercept__x'.*fitted with '||'"),
         ({"drop": ["r_g[c3,x]"]}, r"1 have no draws \('r_g\[c3,x\]'\)"),
         ({"add": {"r_g[c99,x]": 1.0}}, r"1 of the draws aren't in the data \('r_g\[c99,x\]'\)"),
@@ -201,8 +222,22 @@ def test_what_does_not_agree_is_named(
 
 def test_a_factor_under_another_name(frame: pd.DataFrame) -> None:
     draws = draws_of("b_Intercept", "b_x", sd=("sd_subject__Intercept",))
-    with pytest.raises(DataError, match="no draws for 'the standard deviations of g'; draws with"):
+    with pytest.raises(DataError, match="a random intercept over 'subject'") as caught:
         read(draws, "y ~ x + (1 | g)", frame)
+    assert "Did you mean 'sd_subject__Intercept' for 'Intercept | g'?" in str(caught.value)
+
+
+def test_a_level_that_the_data_lack(frame: pd.DataFrame) -> None:
+    draws = draws_of("b_Intercept", "b_armsurgery", sd=("sd_g__Intercept",))
+    with pytest.raises(DataError, match=r"about a level 'surgery' of 'arm'.*'active', 'placebo'"):
+        read(draws, "y ~ arm + (1 | g)", frame)
+
+
+def test_a_second_factor_is_not_confused_with_the_first(frame: pd.DataFrame) -> None:
+    draws = draws_of("b_Intercept", "b_x", sd=("sd_h__Intercept",))
+    with pytest.raises(DataError, match=r"standard deviation of 'Intercept \| h:g'") as caught:
+        read(draws, "y ~ x + (1 | h/g)", frame)
+    assert "'sd_h__Intercept'" not in str(caught.value)
 
 
 def test_correlations_that_the_formula_lacks(frame: pd.DataFrame) -> None:

@@ -270,18 +270,42 @@ def test_a_reader_is_told_of_a_noticeable_misfit(
         found = result.misfit.draws.to_numpy().reshape(12, 2)[draw, 0]
         np.testing.assert_allclose(found, gap.max(), rtol=1e-6)
     most = max(set(worst), key=worst.count)
-    (note,) = [text for text in result.notes if "away from any curve" in text]
+    (note,) = [text for text in result.notes if text.startswith("Misfit: no marginal coefficients")]
     assert words in note
-    assert f"{link}⁻¹(x'β̃), most often at x = {most:.4g}" in note
-    assert "describe it by pa.predictions rather than by coefficients" in note
+    assert f"{link}⁻¹(x'β̃), most often at x = {most:.4g}: with the random slope 'x | g'" in note
+    assert "Describe it by pa.predictions rather than by coefficients" in note
+    assert note in repr(result)
 
 
 @pytest.mark.parametrize("link", ["logit", "log", "identity"])
-def test_a_good_fit_says_nothing(make_fit: MakeFit, frame: pd.DataFrame, link: str) -> None:
+def test_a_good_fit_says_so(make_fit: MakeFit, frame: pd.DataFrame, link: str) -> None:
     response = {"log": "count", "identity": "value"}.get(link, "y")
     formula = f"{response} ~ x + (1{' + x' if link == 'identity' else ''} | g)"
     fit = make_fit(formula, frame, link, sd={"g": [0.3, 4.0][: 1 + (link == "identity")]})
-    assert "away from any curve" not in repr(population_coefficients(fit))
+    text = repr(population_coefficients(fit))
+    assert "no marginal coefficients" not in text
+    exact = f"Misfit: none, the population curve is exactly {link}⁻¹(x'β̃)"
+    small = "Misfit: the population curve is at most 0.00"
+    assert (small if link == "logit" else exact) in text
+
+
+def test_attenuation_is_told_in_words(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    result = population_coefficients(make_fit("y ~ arm + x + (1 | g)", frame))
+    assert result.attenuation is not None
+    middle = [f"{value:.3g}" for value in result.attenuation.to_frame()["estimate"]]
+    words = f"Intercept {middle[0]}, arm[placebo] {middle[1]}, x {middle[2]}; see .attenuation."
+    assert f"Attenuation β̃/β (posterior median): {words}" in repr(result)
+    same = population_coefficients(make_fit("value ~ x + (1 + x | g)", frame, "identity"))
+    assert "Attenuation β̃/β: 1 for every term" in repr(same)
+    without = population_coefficients(make_fit("y ~ x", frame))
+    assert "Attenuation" not in repr(without)
+    assert "Misfit" not in repr(without)
+    some = population_coefficients(make_fit("y ~ x + (1 | g)", frame, beta=[0.5, 0.0], spread=0.0))
+    (note,) = [text for text in some.notes if text.startswith("Attenuation")]
+    assert "Intercept" in note
+    assert ", x" not in note
+    many = population_coefficients(make_fit("y ~ C(visit) * arm + x + (1 | g)", frame))
+    assert "and 3 more; see .attenuation" in repr(many)
 
 
 def test_a_design_of_its_own(make_fit: MakeFit, frame: pd.DataFrame) -> None:
@@ -413,3 +437,10 @@ def test_exact_is_refused_where_there_is_no_closed_form(
         population_coefficients(
             make_fit("y ~ x + (1 + x | g)", frame, corr={"g": RHO}), "attenuation"
         )
+
+
+def test_a_design_beyond_the_data_is_told(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    fit = make_fit("y ~ x + (1 | g)", frame)
+    far = pd.DataFrame({"x": [0.0, 1.0, 50.0]})
+    assert "Extrapolated: 'x' goes from 0 to 50" in repr(population_coefficients(fit, design=far))
+    assert "Extrapolated" not in repr(population_coefficients(fit))

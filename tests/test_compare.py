@@ -17,11 +17,13 @@ from scipy.special import expit
 from scipy.stats import norm
 
 import popavg as pa
+from popavg.bridge import attenuation_of_sd
+from popavg.bridge_logit import BridgeLogit
 from popavg.errors import EstimandError, SeparationError, SpecificationError
 from popavg.models import gee as gee_module
 from popavg.models.gee import time_as_numbers
 from popavg.posterior_tools.coefficients import population_coefficients
-from popavg.posterior_tools.comparison import MODELS
+from popavg.posterior_tools.comparison import MODELS, Comparison
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.projection_design import numeric_time
 from popavg.workflows import compare
@@ -293,6 +295,68 @@ def test_errors(make_fit: MakeFit, fit: xr.DataTree, frame: pd.DataFrame) -> Non
     separated = frame.assign(y=(frame["x"] > 0).astype(int))
     with pytest.raises(SeparationError):
         compare_gee(make_fit("y ~ x + (1 | g)", separated))
+
+
+def test_normal_beside_bridge(make_fit: MakeFit, fit: xr.DataTree, frame: pd.DataFrame) -> None:
+    """Each fit's columns are those that it has alone; attenuation and distance are the first's."""
+    formula, beta = "y ~ arm + x + (1 | g)", [0.3, -0.4, 0.8]
+    bridge = make_fit(formula, frame, BridgeLogit(), beta=beta, sd={"g": [2.0]}, shape=(2, 50))
+    both, alone, other = (
+        compare_gee(bridge, others={"normal": fit}),
+        compare_gee(bridge),
+        compare_gee(fit),
+    )
+    assert both.models == (
+        *("GLM", "conditional", "conditional (normal)"),
+        *("population-averaged", "population-averaged (normal)", "GEE"),
+    )
+    numbers = ["term", "estimate", "std_error", "lower", "upper", "interval"]
+
+    def rows(comparison: Comparison, model: str) -> pd.DataFrame:
+        table = comparison.estimates
+        return table.loc[table["model"] == model, numbers].reset_index(drop=True)
+
+    for model in MODELS:
+        pd.testing.assert_frame_equal(rows(both, model), rows(alone, model))
+    for model in ("conditional", "population-averaged"):
+        pd.testing.assert_frame_equal(rows(both, f"{model} (normal)"), rows(other, model))
+    pd.testing.assert_frame_equal(both.agreement, alone.agreement)
+    phi = attenuation_of_sd(bridge["posterior"]["sd_g"].to_numpy())
+    product = (phi * bridge["posterior"]["beta"].to_numpy()).mean(axis=(0, 1))
+    np.testing.assert_allclose(rows(both, "population-averaged")["estimate"], product, rtol=1e-8)
+    assert both.to_frame("wide")["conditional (normal) estimate"].notna().all()
+    gap = rows(both, "conditional (normal)")["estimate"] - rows(both, "conditional")["estimate"]
+    largest = (gap.abs() / rows(both, "conditional")["std_error"]).max()
+    assert f"conditional coefficients are up to {largest:.2f} away" in both.words[-1]
+    assert "'normal' (normal random effects)" in both.words[-1]
+    assert both.facts["random_effects"][1].startswith("normal: Standard deviation of 'Intercept'")
+    text = repr(both)
+    assert "GLMM, normal" in text
+    assert all(f"{value:.3f} " in text for value in both.estimates["estimate"])
+    html = both._repr_html_()
+    assert html.count("<th") - html.count("<thead") == 9
+    assert sorted(both.plot(backend="none").viz.children) == ["estimates", "intervals", "zero"]
+
+
+def test_others_must_be_of_the_same_rows(
+    make_fit: MakeFit, fit: xr.DataTree, frame: pd.DataFrame
+) -> None:
+    formula = "y ~ arm + x + (1 | g)"
+    turned = frame.assign(y=1 - frame["y"])
+    for other, words in (
+        (make_fit(formula, frame, "probit"), "'b' has the probit link.*'logit'"),
+        (make_fit("y ~ x + (1 | g)", frame), "'b' has the terms 'Intercept', 'x'"),
+        (make_fit(formula, turned), "'b' is of other rows.*the same data"),
+        (make_fit(formula, frame.iloc[:50]), "'b' is of other rows"),
+    ):
+        with pytest.raises(SpecificationError, match=words):
+            compare_gee(fit, others={"b": other})
+    with pytest.raises(
+        SpecificationError, match=r"others of type .*Write others=\{'bridge': fit\}"
+    ):
+        compare_gee(fit, others=[fit])  # ty: ignore[invalid-argument-type]
+    with pytest.raises(SpecificationError, match="named ' '"):
+        compare_gee(fit, others={" ": fit})
 
 
 def test_a_fit_without_an_outcome_says_what_it_lacks(tmp_path: Path) -> None:

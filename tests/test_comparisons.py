@@ -716,3 +716,19 @@ def test_the_example_from_the_command_line_of_a_reader() -> None:
     assert "one more per" in text
     assert "target 'population'" in text
     assert "1,908 observed rows" in text
+
+
+def test_values_beyond_the_data_and_effects_that_only_vary(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    fit = make_fit("y ~ arm + x + (1 + visit | g)", frame, corr={"g": [[1, 0.2], [0.2, 1]]})
+    far = pa.avg_comparisons(fit, {"x": [0, 99]})
+    assert any(note.startswith("Extrapolated: 'x' goes from 0 to 99") for note in far.notes)
+    for within in ({"x": [0, 1]}, "x", {"x": "minmax"}, "arm"):
+        notes = pa.avg_comparisons(fit, within).notes
+        assert not any(note.startswith("Extrapolated") for note in notes)
+        assert not any("no fixed effect" in note for note in notes)
+    told = "'visit' has random effects but no fixed effect"
+    for varying in ({"visit": [0, 1]}, "visit", None):
+        notes = pa.avg_comparisons(fit, varying).notes
+        assert sum(note.startswith(told) for note in notes) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import xarray as xr
 
 from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools.datagrid import DataGrid, datagrid
+from popavg.posterior_tools.predictions import predictions
 
 MakeFit = Callable[..., xr.DataTree]
 STAGES = ["late", "early", "middle"]
@@ -99,6 +101,9 @@ def test_errors(fit: xr.DataTree) -> None:
         datagrid(fit, g="c1")
     with pytest.raises(DataError, match="no values for 'visit'"):
         datagrid(fit, visit=[])
+    for waiting in (datagrid(tim=3), datagrid(visit="x")):
+        with pytest.raises((DataError, SpecificationError), match=r"'tim' isn't|'visit' is given"):
+            predictions(fit, newdata=waiting)
     with pytest.raises(SpecificationError, match="grid_type='factual' is unknown"):
         datagrid(grid_type="factual")  # ty: ignore[invalid-argument-type]
     with pytest.raises(SpecificationError, match="function given for 'stage' can't be applied"):
@@ -113,3 +118,45 @@ def test_numbers_that_the_formula_encodes_are_levels(
     fit = make_fit("y ~ x + C(visit) + (1 | g)", frame)
     assert datagrid(fit)["visit"].isin(range(5)).all()
     assert datagrid(fit, grid_type="balanced")["visit"].to_list() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"visit": np.nan}, r"'visit' is given a missing value \(nan\)"),
+        ({"visit": [0, None]}, r"'visit' is given a missing value \(None\)"),
+        ({"stage": pd.NA}, r"'stage' is given a missing value"),
+        ({"visit": np.inf}, "'visit' is given inf, but it is a number in the fit, from 0 to 4"),
+        ({"visit": "third"}, "'visit' is given 'third', but it is a number"),
+        ({"visit": ["0", "3"]}, "'visit' is given '0', .*Write 0"),
+        ({"visit": True}, "'visit' is given True, but it is a number"),
+        ({"visit": np.True_}, "'visit' is given .*True.*, but it is a number"),
+        ({"visit": 1j}, "'visit' is given 1j"),
+        ({"visit": pd.Timestamp("2020-01-01")}, "'visit' is given Timestamp"),
+        ({"visit": [[0, 1], [2, 3]]}, "'visit' is given a value of type list"),
+        ({"visit": lambda column: column.mean}, "'visit' is given a value of type method"),
+        ({"stage": "erly"}, "'stage' has no level 'erly' in the fit.*Did you mean 'early'"),
+        ({"stage": 3}, "'stage' has no level '3'"),
+        ({"flag": "yes"}, "'flag' has no level 'yes'"),
+    ],
+)
+def test_values_that_the_column_can_not_have(
+    fit: xr.DataTree, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        datagrid(fit, **given)
+    if not callable(next(iter(given.values()))):
+        with pytest.raises(DataError, match=message):
+            predictions(fit, over=given)
+
+
+def test_indicators_and_booleans_take_each_others_values(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    data = frame.assign(treated=1 * (frame["arm"] == "active"), late=frame["visit"] > 2)
+    fit = make_fit("y ~ treated + late + (1 | g)", data)
+    assert datagrid(fit, treated=[False, True])["treated"].to_list() == [0, 1]
+    whole = predictions(fit, newdata=datagrid(treated=1, late=[False, True])).draws
+    np.testing.assert_array_equal(
+        predictions(fit, newdata=datagrid(treated=True, late=[0, 1])).draws, whole
+    )

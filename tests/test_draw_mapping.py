@@ -200,9 +200,15 @@ BASE = {"beta": "b", "cov_g": "S"}
         ({"beta": "b", "sd_g": "tau"}, DataError, "no correlations of the effects of 'g'"),
         ({**BASE, "u_g": "u", "z_g": "z"}, S, "names has 'u_g', 'z_g'"),
         ({**BASE, "u_g": "tau"}, DataError, r"'tau' has the shape \(2, 6, 2\)"),
-        ({**BASE, "beta": "slopes"}, DataError, r"\(2, 6, 2\).*\(chains, draws, 3\)"),
+        ({**BASE, "beta": "slopes"}, DataError, r"\(2, 6, 2\).*\(chains, draws, 3\).*Leave out"),
         ({**BASE, "beta": ["alpha", "one"]}, DataError, "2 numbers .'alpha' 1, 'one' 1"),
         ({**BASE, "beta": {"x": "one"}}, S, r"lacks 'Intercept', 'arm\[placebo\]'"),
+        (
+            {**BASE, "beta": {"Intercept": "one", "x": "one", "arm[placbo]": "one"}},
+            S,
+            r"has 'arm\[placbo\]'.*Did you mean 'arm\[placebo\]'",
+        ),
+        ({**BASE, "beta": "u"}, DataError, "Check the variable and the formula"),
         ({**BASE, "beta": "S"}, DataError, r"'S' has the shape \(2, 6, 2, 2\)"),
         ({**BASE, "beta": "bb"}, DataError, "the draws have no 'bb'"),
         ({**BASE, "cov_g": "R_"}, DataError, "the draws have no 'R_'"),
@@ -218,6 +224,11 @@ def test_bad_names(
 ) -> None:
     with pytest.raises(kind, match=message):
         read(names, frame)
+
+
+def test_a_random_slope_that_the_formula_lacks(frame: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"'tau' has the shape.*Add to the formula .* random slope"):
+        read({"beta": "b", "sd_g": "tau"}, frame, formula="y ~ x + arm + (1 | g)")
 
 
 def test_covariances_that_the_formula_lacks(frame: pd.DataFrame) -> None:

@@ -148,5 +148,5 @@ def test_names_that_are_not_there() -> None:
         read_table(pd.DataFrame({"b[1,1]": [1.0], "b[2,2]": [1.0]})).get("b")
     with pytest.raises(DataError, match="the columns of 'b' have '1', '2' indices"):
         read_table(pd.DataFrame({"b[1,1]": [1.0], "b[2]": [1.0]})).get("b")
-    with pytest.raises(DataError, match=r"draws of 'tau' are .*, not numbers"):
+    with pytest.raises(DataError, match=r"draws of 'tau': .*, not numbers"):
         read_table(frame().assign(tau="high")).get("tau")

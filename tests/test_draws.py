@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import popavg as pa
 from popavg.errors import DataError, EstimandError, SpecificationError, StorageError
 from popavg.posterior_tools._draw_checks import check_correlations
 from popavg.posterior_tools.draws import Posterior
@@ -266,3 +269,48 @@ def test_a_design_that_is_not_that_of_the_fit(sloped: xr.DataTree, name: str) ->
     changed["constant_data"] = xr.DataTree(constants)
     with pytest.raises(StorageError, match="isn't the one that it was made with"):
         Posterior.from_fit(changed)
+
+
+def test_a_store_that_is_gone(sloped: xr.DataTree, tmp_path: Path) -> None:
+    """Zarr reads NaN where files are missing: the store is to blame, not the draws."""
+    pytest.importorskip("zarr")
+    path = tmp_path / "fit.zarr"
+    sloped.to_zarr(path, consolidated=False)
+    lazy = sloped.copy()
+    stored = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
+    lazy["posterior"] = stored["posterior"]
+    lazy.encoding["source"] = stored.encoding["source"]
+    waiting = pa.avg_predictions(lazy)
+    posterior = Posterior.from_fit(lazy)
+    shutil.rmtree(path)
+    for use in (
+        waiting.compute,
+        lambda: pa.population_coefficients(lazy),
+        lambda: pa.heterogeneity(lazy).compute(),
+        lambda: posterior.beta,
+        posterior.block,
+    ):
+        with pytest.raises(StorageError, match=r"the store '.*fit\.zarr', .* is gone.*Put it back"):
+            use()
+    assert Posterior.from_fit(sloped).store == ""
+
+
+def test_lazy_draws_that_are_nan_in_a_store_that_is_there(
+    sloped: xr.DataTree, tmp_path: Path
+) -> None:
+    lazy = sloped.copy()
+    data = sloped["posterior"].to_dataset()
+    broken = data.assign(beta=data["beta"].where(data["draw"] != 3))
+    lazy["posterior"] = xr.DataTree(broken.chunk({"draw": 2}))
+    lazy.encoding["source"] = str(tmp_path)
+    with pytest.raises(DataError, match=r"draws of 'beta' in the block .* are NaN"):
+        pa.avg_predictions(lazy).compute()
+
+
+@pytest.mark.parametrize("kind", [str, complex, object])
+def test_draws_that_are_not_numbers(sloped: xr.DataTree, kind: type) -> None:
+    changed = sloped.copy()
+    data = sloped["posterior"].to_dataset()
+    changed["posterior"] = xr.DataTree(data.assign(beta=data["beta"].astype(kind)))
+    with pytest.raises(DataError, match=r"draws of 'beta' are of type .*Allowed: real numbers"):
+        pa.avg_predictions(changed)

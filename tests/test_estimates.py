@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import arviz_stats
 import numpy as np
 import pandas as pd
@@ -154,3 +156,44 @@ def test_labels_may_not_hide_results() -> None:
     draws = xr.DataArray(np.zeros((2, 4, 1)), dims=("chain", "draw", "row"))
     with pytest.raises(DataError, match="'r_hat' has a name that the results use"):
         Estimates(draws, pd.DataFrame({"r_hat": [1]}), "t")
+
+
+def many(n: int) -> Estimates:
+    rng = np.random.default_rng(5)
+    draws = xr.DataArray(rng.normal(size=(2, 50, n)), dims=("chain", "draw", "row"))
+    labels = pd.DataFrame({"arm": pd.Categorical(["a", "b"] * (n // 2)), "k": range(n)})
+    return Estimates(draws, labels, "t")
+
+
+def test_some_estimands() -> None:
+    estimates = many(6)
+    part = estimates.take([4, 1])
+    assert part.labels["k"].tolist() == [4, 1]
+    assert part.labels.index.tolist() == [0, 1]
+    np.testing.assert_array_equal(part.draws, estimates.draws.to_numpy()[..., [4, 1]])
+    assert part.title == estimates.title
+    assert len(estimates.take(slice(2))) == 2
+
+
+def test_only_the_rows_that_are_shown_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(draws: np.ndarray, **kwargs: Any) -> pd.DataFrame:
+        sizes.append(draws.shape[2])
+        return summarise(draws, **kwargs)
+
+    monkeypatch.setattr("popavg.posterior_tools.estimates.summarise", counted)
+    text, html = repr(many(2_000)), many(2_000)._repr_html_()
+    assert sizes == [20, 60]
+    assert "1,980 of 2,000 rows aren't shown; .to_frame() has all of them." in text
+    assert "1,940 of 2,000 rows aren&#x27;t shown" in html
+    rows = [line.split() for line in text.splitlines()[2:24]]
+    assert [row[1] for row in rows[1:]] == [
+        *map(str, range(10)),
+        "...",
+        *map(str, range(1_990, 2_000)),
+    ]
+    whole = many(2_000).to_frame()
+    assert rows[1][2] == f"{whole['estimate'].iloc[0]:.4g}"
+    assert rows[-1][2] == f"{whole['estimate'].iloc[-1]:.4g}"
+    assert "aren't shown" not in repr(many(20))

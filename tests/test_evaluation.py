@@ -158,3 +158,13 @@ def test_an_interruption_comes_through(fit: xr.DataTree) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(Posterior.from_fit(fit), First(stop))
+
+
+def test_what_overflows_is_refused_without_a_warning(fit: xr.DataTree) -> None:
+    def overflow(beta: np.ndarray) -> np.ndarray:
+        return np.exp(1e4 * np.abs(beta)) ** 2
+
+    posterior = Posterior.from_fit(fit)
+    with pytest.raises(DataError, match="draws looked at together have no finite answer"):
+        evaluate(posterior, First(overflow))
+    assert np.isinf(evaluate(posterior, First(overflow), finite=False)).any()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -228,6 +229,39 @@ def test_cold_and_warm_caches_give_the_same_draws(tmp_path: Path, method: str) -
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
         draws.append(np.load(target))
     np.testing.assert_array_equal(draws[0], draws[1])
+
+
+@pytest.mark.parametrize("method", ["nuts", "latent"])
+def test_processes_that_compile_at_once_do_not_break_each_other(
+    tmp_path: Path, method: str
+) -> None:
+    """Two with the same empty caches; a third one was killed while it filled them."""
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+        "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}",
+    }
+    script = _COLD.format(formula=CBPP, method=method).replace(
+        "draws=150, tune=200", "draws=9, tune=20"
+    )
+
+    def begin(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", script, str(tmp_path / f"{name}.npy")]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+
+    killed = begin("killed")
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("*/**/*.nb[ic]")) and time.monotonic() < end:
+        time.sleep(0.02)
+    killed.kill()
+    killed.communicate()
+    assert not (tmp_path / "killed.npy").exists()
+    both = [begin(name) for name in ("one", "other")]
+    for process in both:
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, errors.decode()
+    one, other = (np.load(tmp_path / f"{name}.npy") for name in ("one", "other"))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 _NO_PYMC = """

@@ -209,3 +209,19 @@ def test_clusters_that_nobody_told_do_not_count_once(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.draws[..., 0], by_hand, rtol=1e-12)
     own = RNG.normal(size=(CHAINS, DRAWS, N, 2))
     assert len(pa.avg_predictions(make(u=own), weights="cluster")) == 1  # u tells them
+
+
+@pytest.mark.parametrize("name", ["beta", "cov", "X", "Z"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda a: a.astype(str), "text, not numbers"),
+        (lambda a: a + 0j, "complex numbers, not numbers"),
+        (lambda a: [[1.0], [2.0, 3.0]], "can't be put into one array"),
+        (lambda a: a.astype("datetime64[D]"), "dates, not numbers"),
+    ],
+)
+def test_what_is_not_numbers(name: str, wrong: Any, message: str) -> None:
+    good = {"beta": BETA, "cov": COV, "X": X, "Z": Z}
+    with pytest.raises(DataError, match=message):
+        make(**{name: wrong(np.asarray(good[name], dtype=float))})

@@ -99,8 +99,26 @@ def test_verbs_work_and_files_keep_it(tmp_path: Path) -> None:
 def test_other_containers_of_the_draws() -> None:
     tree = draws("counts")
     like_inference_data = SimpleNamespace(posterior=tree["posterior"].to_dataset())
-    same = pa.from_bambi(model("counts"), like_inference_data)["posterior"].to_dataset()
-    assert same.identical(pa.from_bambi(model("counts"), tree)["posterior"].to_dataset())
+    node, dataset = tree["posterior"], tree["posterior"].to_dataset()
+    expected = pa.from_bambi(model("counts"), tree)["posterior"].to_dataset()
+    for container in (like_inference_data, node, dataset):
+        same = pa.from_bambi(model("counts"), container)["posterior"].to_dataset()
+        assert same.identical(expected)
+
+
+@pytest.mark.parametrize(
+    ("container", "message"),
+    [
+        (lambda tree: tree["posterior"].to_dataset().to_dataframe(), "idata is of type DataFrame"),
+        (lambda _: None, "idata is of type NoneType"),
+        (lambda tree: tree["posterior"].to_dataset().to_dict(), "idata is of type dict"),
+        (lambda tree: tree.drop_nodes("posterior"), "tree has the groups 'observed_data'"),
+        (lambda tree: tree["observed_data"], "no variable has the dims 'chain' and 'draw'"),
+    ],
+)
+def test_what_holds_no_posterior(container: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        pa.from_bambi(model("counts"), container(draws("counts")))
 
 
 def test_rows_that_bambi_dropped() -> None:
@@ -168,8 +186,9 @@ def test_draws_with_another_outcome() -> None:
     tree = draws("slopes")
     outcome = 1 - tree["observed_data"]["outcome"]
     tree["observed_data"] = xr.DataTree(outcome.to_dataset(name="outcome"))
-    with pytest.raises(DataError, match="the outcome 'outcome' in the draws isn't that"):
-        pa.from_bambi(model("slopes"), tree)
+    for container in (tree, tree["posterior"]):
+        with pytest.raises(DataError, match="the outcome 'outcome' in the draws isn't that"):
+            pa.from_bambi(model("slopes"), container)
 
 
 def test_models_that_have_no_averages_here() -> None:

@@ -107,6 +107,16 @@ def test_missing_rows_are_left_out_on_request(frame: pd.DataFrame) -> None:
         ({"formula": "~ x"}, FormulaError, "nothing on one side of '~'"),
         ({"data": {}}, DataError, "the data are of type dict"),
         ({"formula": "y ~ z + (1 | g)"}, DataError, "the column 'z' is not in the data"),
+        ({"draws": {"b": np.full((2, 5, 2), "1")}}, DataError, "draws of 'b': text, not numbers"),
+        ({"draws": {"b": np.full((2, 5, 2), 1j)}}, DataError, "draws of 'b': complex numbers"),
+        ({"eta": np.full((10, 60), "1")}, DataError, "eta: text, not numbers"),
+        ({"eta": [[1.0], [2.0, 3.0]]}, DataError, "eta can't be put into one array"),
+        ({"names": {"beta": 3}}, SpecificationError, r"names\['beta'\] is 3"),
+        (
+            {"draws": pd.DataFrame({"b[0]": [0.0], "b[1]": [0.0]}), "chains": "two"},
+            DataError,
+            "1 draws can't be 'two' chains",
+        ),
     ],
 )
 def test_bad_arguments(

@@ -284,10 +284,15 @@ def test_bad_input(make_fit: MakeFit, frame: pd.DataFrame) -> None:
     with pytest.raises(SpecificationError, match="newdata='median'"):
         heterogeneity(fit, newdata="median")  # ty: ignore[invalid-argument-type]
     rows = pd.DataFrame({"x": [0.0, 1.0, 2.0], "arm": "active"})
-    with pytest.raises(DataError, match=r"pair=3 rows.*two rows of one cluster"):
-        heterogeneity(fit, pair=rows)
-    with pytest.raises(DataError, match="pair='both'"):
+    for pair in (rows, pa.datagrid(x=[0.0, 1.0, 2.0])):
+        with pytest.raises(DataError, match=r"pair has 3 rows.*two rows of one cluster"):
+            heterogeneity(fit, pair=pair)
+    with pytest.raises(DataError, match=r"pair has 0 rows"):
+        heterogeneity(fit, pair=rows.iloc[:0])
+    with pytest.raises(DataError, match=r"pair is of type str\..*pair=pa\.datagrid"):
         heterogeneity(fit, pair="both")  # ty: ignore[invalid-argument-type]
+    with pytest.raises(SpecificationError, match=r"threshold=0.1 without 'variables'.*variables="):
+        heterogeneity(fit, threshold=0.1)
     with pytest.raises(DataError, match=r"column 'quantity'.*Rename it"):
         heterogeneity(fit, newdata=rows.assign(quantity=1))
     with pytest.raises(DataError, match="lack the column 'x'"):
@@ -303,3 +308,65 @@ def test_models_whose_clusters_are_not_clear(make_fit: MakeFit, frame: pd.DataFr
     assert heterogeneity(crossed, group="r").group == "r"
     with pytest.raises(EstimandError, match="a model without random effects"):
         heterogeneity(make_fit("y ~ x", frame))
+
+
+def test_a_pair_may_be_a_grid(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    fit = make_fit("y ~ arm + x + (1 + x | g)", frame)
+    pair = pd.DataFrame({"arm": "active", "x": [0.0, 1.0]})
+    by_hand = heterogeneity(fit, pair=pair)
+    grid = heterogeneity(fit, pair=pa.datagrid(arm="active", x=[0.0, 1.0]))
+    assert grid.pairs.labels["pair"].unique().tolist() == ["x 0.0 and 1.0"]
+    assert_allclose(grid.pairs.draws, by_hand.pairs.draws)
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog"])
+def test_two_rows_alike_are_the_default_pair(
+    make_fit: MakeFit, frame: pd.DataFrame, link: str
+) -> None:
+    fit = make_fit("y ~ arm + x + (1 + x | g)", frame, link)
+    rows = pd.DataFrame({"arm": ["active", "active"], "x": [0.4, 0.4]})
+    alike = heterogeneity(fit, newdata=rows.iloc[:1])
+    given = heterogeneity(fit, newdata=rows.iloc[:1], pair=rows)
+    assert alike.pairs.labels["quantity"].tolist() == ["odds ratio", "correlation"]
+    assert given.summary.labels.equals(alike.summary.labels)
+    assert_allclose(given.summary.draws, alike.summary.draws, rtol=1e-12)
+    assert_allclose(given.pairs.draws, alike.pairs.draws, rtol=1e-10)
+
+
+def test_rows_that_repeat_are_computed_once(
+    make_fit: MakeFit, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from popavg.posterior_tools import _cluster_answers
+
+    fit = make_fit("y ~ arm + x + (1 + x | g)", frame)
+    rows = pd.DataFrame({"arm": ["active", "placebo"], "x": [0.4, -1.0]})
+    apart = heterogeneity(fit, "x", newdata=rows, threshold=[0.0, 0.1])
+    asked: list[int] = []
+    evaluate = _cluster_answers.evaluate
+
+    def counted(posterior: Any, question: Any, **kwargs: Any) -> xr.DataArray:
+        asked.append(question.n_estimands)
+        return evaluate(posterior, question, **kwargs)
+
+    monkeypatch.setattr(_cluster_answers, "evaluate", counted)
+    order = [1, 0, 0, 1, 0]
+    many = heterogeneity(fit, "x", newdata=rows.iloc[order], threshold=[0.0, 0.1])
+    assert sorted(asked) == sorted([2 * (6 + 2), 2 * 6, 2 * 4])
+    for name, part in apart.parts.items():
+        size = len(part) // 2
+        expected = np.concatenate(
+            [part.draws.to_numpy()[..., size * i : size * (i + 1)] for i in order], axis=2
+        )
+        assert_allclose(many.parts[name].draws, expected, rtol=1e-7, atol=1e-9)
+        assert (
+            many.parts[name].labels["x"].tolist()[:: len(part) // 2]
+            == rows["x"].iloc[order].tolist()
+        )
+
+
+def test_rows_beyond_the_data_are_told(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    fit = make_fit("y ~ arm + x + (1 | g)", frame)
+    far = heterogeneity(fit, {"x": [0, 99]}, newdata=pa.datagrid(x=50))
+    assert far.probability.notes[0].startswith("Extrapolated: 'x' goes to 50")
+    assert far.effect.notes[0].startswith("Extrapolated: 'x' goes from 0 to 99")
+    assert heterogeneity(fit, "x").probability.notes == ()

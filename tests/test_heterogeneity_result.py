@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
@@ -11,7 +13,7 @@ import xarray as xr
 import popavg as pa
 from popavg.posterior_tools.heterogeneity import heterogeneity
 from popavg.posterior_tools.heterogeneity_result import Heterogeneity
-from popavg.posterior_tools.summaries import COLUMNS
+from popavg.posterior_tools.summaries import COLUMNS, summarise
 
 MakeFit = Callable[..., xr.DataTree]
 
@@ -52,6 +54,26 @@ def test_it_says_what_it_is(result: Heterogeneity) -> None:
     assert html.count("<table") == 5
     assert all(sentence in text for sentence in result.words)
     assert isinstance(result, pa.Heterogeneity)
+
+
+def test_many_rows_are_printed_without_being_summarised(
+    make_fit: MakeFit, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from popavg.posterior_tools import estimates
+
+    fit = make_fit("y ~ arm + x + (1 + x | g)", frame)
+    result = heterogeneity(fit, "x", newdata="observed", threshold=0.05)
+    summarised: list[int] = []
+
+    def counted(draws: np.ndarray, **kwargs: Any) -> pd.DataFrame:
+        summarised.append(draws.shape[2])
+        return summarise(draws, **kwargs)
+
+    monkeypatch.setattr(estimates, "summarise", counted)
+    text = repr(result)
+    assert max(summarised) == 20
+    assert f"{6 * len(frame) - 20} of {6 * len(frame)} rows aren't shown" in text
+    assert result.words[1] in text
 
 
 def test_a_lazy_posterior_stays_lazy(make_fit: MakeFit, frame: pd.DataFrame) -> None:

@@ -287,3 +287,10 @@ def test_titles_of_contrasts_of_contrasts() -> None:
             "combinations of estimates",
         )
     ]
+
+
+def test_other_than_four_estimates_are_told_of_other_contrasts() -> None:
+    six = pd.DataFrame({"time": [0, 6, 12] * 2, "arm": ["a"] * 3 + ["b"] * 3})
+    message = r"of 6 estimates that vary in 'time', 'arm'.*'pairwise'.*'reference'.*'b1 - b0 = 0'"
+    with pytest.raises(SpecificationError, match=message):
+        apply_hypothesis(estimates_of(six), "difference_in_differences")

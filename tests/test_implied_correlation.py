@@ -259,15 +259,16 @@ def test_both_ways_to_the_covariances_agree(
     arguments: dict[str, Any] = {"working_correlation": "exchangeable", "alpha": "implied"}
     built, build = [], ImpliedCorrelation.build
 
-    def separate(*args: Any) -> ImpliedCorrelation:
-        built.append(ImpliedCorrelation(**(vars(build(*args)) | {"shares_all": False})))
+    def separate(*args: Any, **options: Any) -> ImpliedCorrelation:
+        parts = vars(build(*args, **options)) | {"shares_all": False}
+        built.append(ImpliedCorrelation(**parts))
         return built[-1]
 
     pairs = population_coefficients(fit, **arguments)
     monkeypatch.setattr(ImpliedCorrelation, "build", separate)
     integrals = population_coefficients(fit, **arguments)
     monkeypatch.setattr(
-        ImpliedCorrelation, "build", lambda *a: built.append(build(*a)) or built[-1]
+        ImpliedCorrelation, "build", lambda *a, **k: built.append(build(*a, **k)) or built[-1]
     )
     monkeypatch.setattr(implied_correlation, "PAIRS_PER_ROW", 0)
     squares = population_coefficients(fit, **arguments)

@@ -33,7 +33,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def sample(model: Any, sampler: Sampler, seed: int, *, few: bool = False) -> Any:
         noted["sampled"] = {variable.name for variable in model.unobserved_RVs}
         noted["few"] = few
-        return xr.DataTree.from_dict({"posterior": xr.Dataset(), "sample_stats": xr.Dataset()}), 0
+        tree = xr.DataTree.from_dict({"posterior": xr.Dataset(), "sample_stats": xr.Dataset()})
+        return tree, (sampler.draws,) * sampler.chains
 
     def importance_sample(*_: Any, **options: Any) -> Any:
         noted["importance"] = options

@@ -76,6 +76,8 @@ def test_frames_and_grids_are_numbered_and_ordered_as_the_fit(posterior: Posteri
     grid = read_rows(posterior, DataGrid({"visit": [0, 1]}))
     assert grid.frame["visit"].to_list() == [0, 1]
     assert grid.label == "a grid of 2 rows"
+    assert read_rows(posterior, given.iloc[:1]).label == "1 row of newdata"
+    assert read_rows(posterior, DataGrid()).label == "a grid of 1 row"
 
 
 def test_errors(posterior: Posterior, frame: pd.DataFrame) -> None:
@@ -84,6 +86,12 @@ def test_errors(posterior: Posterior, frame: pd.DataFrame) -> None:
     for wrong in ("median", 3, np.zeros(3)):
         with pytest.raises(SpecificationError, match=r"newdata=.*'balanced'"):
             read_rows(posterior, wrong)
+    with pytest.raises(SpecificationError, match=r"newdata='balnced'.*Did you mean 'balanced'"):
+        read_rows(posterior, "balnced")  # ty: ignore[invalid-argument-type]
+    for large in (xr.DataTree(xr.Dataset({"x": np.zeros(99)})), xr.Dataset(), frame["x"]):
+        with pytest.raises(SpecificationError, match=r"newdata=<\w+>\. Allowed.*") as caught:
+            read_rows(posterior, large)
+        assert len(str(caught.value)) < 200
     with pytest.raises(SpecificationError, match="'stge' isn't a covariate"):
         read_rows(posterior, "mean", grid="stge")
     twice = pd.concat([frame, frame[["x"]]], axis=1)

@@ -95,6 +95,12 @@ def test_the_words_name_outcome_target_level_and_values(fit: xr.DataTree) -> Non
     assert legend == ["posterior mean", "89 % credible interval"]
 
 
+def test_a_curve_beyond_the_data_says_so(fit: xr.DataTree) -> None:
+    figure = plot_predictions(fit, {"x": [0.0, 50.0]}, by="arm", backend="matplotlib")
+    title = panels(figure)[0].figure.get_suptitle().replace("\n", " ")
+    assert "; extrapolated: 'x' goes from 0 to 50, in the data of the fit from" in title
+
+
 def test_levels_of_a_category_are_points_with_intervals(fit: xr.DataTree) -> None:
     with rc_context({"stats.ci_prob": 0.5}):
         figure = plot_predictions(fit, "h", by="arm", backend="matplotlib")
@@ -177,6 +183,31 @@ def test_slopes_along_their_own_covariate(fit: xr.DataTree) -> None:
     assert axes.get_ylabel() == "slope of the probability of y in x"
     several = plot_slopes(fit, ["x", "visit"], "arm", backend="matplotlib")
     assert [axes.get_title() for axes in panels(several)] == ["x", "visit"]
+
+
+def test_covariates_in_different_units_have_axes_of_their_own(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    data = frame.assign(visit=1000.0 * frame["visit"])
+    beta = [0.2, 0.5, 0.7, -0.9, 0.0003]
+    wide = make_fit("y ~ arm * x + visit + (1 | g)", data, beta=beta, spread=1e-4)
+    figure = plot_slopes(wide, ["x", "visit"], {"x": [-1.0, 0.0, 1.0]}, by="arm")
+    table = slopes(wide, ["x", "visit"], over={"x": [-1.0, 0.0, 1.0]}, by="arm").to_frame()
+    for name, axes in zip(("x", "visit"), panels(figure), strict=True):
+        assert axes.get_ylabel().replace("\n", " ") == f"slope of the probability of y in {name}"
+        own = table[table["variable"] == name]
+        low, high = axes.get_ylim()
+        values = [0.0, *own["lower"], *own["upper"]]
+        margin = 0.05 * (max(values) - min(values))
+        assert (low, high) == pytest.approx((min(values) - margin, max(values) + margin))
+    compared = plot_comparisons(wide, {"arm": "reference", "visit": 1}, {"x": [-1.0, 1.0]})
+    first, second = panels(compared)
+    assert first.get_ylim() != second.get_ylim()
+    assert {first.get_ylabel(), second.get_ylabel()} == {"difference in the probability of y"}
+    same = plot_comparisons(wide, {"visit": [0, 1000, 4000]}, {"x": [-1.0, 1.0]})
+    first, second = panels(same)
+    assert first.get_ylim() == second.get_ylim()
+    assert second.get_ylabel() == ""
 
 
 @pytest.mark.parametrize("backend", ["matplotlib", "bokeh", "plotly", "none"])

@@ -23,6 +23,7 @@ from popavg.posterior_tools.comparisons import avg_comparisons, comparisons
 from popavg.posterior_tools.datagrid import datagrid
 from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.draws import Posterior
+from popavg.posterior_tools.estimates import Estimates
 from popavg.posterior_tools.example import load_example
 from popavg.posterior_tools.predictions import avg_predictions, predictions
 from popavg.posterior_tools.slopes import avg_slopes, slopes
@@ -498,7 +499,9 @@ def test_errors(fit: xr.DataTree, frame: pd.DataFrame) -> None:
         predictions(fit, newdata=frame.iloc[:0])
     with pytest.raises(DataError, match=r"'arm' has the level 'surgery'.*hasn't seen"):
         predictions(fit, newdata=frame.assign(arm="surgery"))
-    with pytest.raises(DataError, match=r"'arm' has the level 'surgery'"):
+    with pytest.raises(DataError, match=r"'arm' has the level 'plcebo'.*Did you mean 'placebo'\?"):
+        predictions(fit, newdata=frame.assign(arm="plcebo"))
+    with pytest.raises(DataError, match=r"'arm' has no level 'surgery' in the fit"):
         predictions(fit, over={"arm": ["surgery"]})
     with pytest.raises(DataError, match="the new rows lack the column 'x'"):
         predictions(fit, newdata=frame.drop(columns="x"))
@@ -597,3 +600,40 @@ def test_groups_of_rows_are_not_predictions_for_their_clusters(fit: xr.DataTree)
     found = avg_predictions(fit, by="g", target="sampled")
     assert any("'g' only groups the rows" in note for note in found.notes)
     assert not any("only groups" in note for note in avg_predictions(fit, by="arm").notes)
+
+
+def extrapolated(estimates: Estimates) -> list[str]:
+    return [note for note in estimates.notes if note.startswith("Extrapolated")]
+
+
+def test_what_lies_beyond_the_data_is_said(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    fit = make_fit("y ~ arm + x + visit + (1 | g)", frame)
+    low, high = frame["x"].min(), frame["x"].max()
+    (note,) = extrapolated(predictions(fit, over={"x": [low, high + 1]}))
+    assert note == (
+        f"Extrapolated: 'x' goes from {low:.4g} to {high + 1:.4g}, in the data of the fit from "
+        f"{low:.4g} to {high:.4g}."
+    )
+    for found in (
+        predictions(fit, newdata=datagrid(x=high + 1)),
+        avg_predictions(fit, over={"x": [low - 1]}),
+        predictions(fit, newdata=frame.assign(x=high + 1)),
+        predictions(fit, newdata="mean", by={"x": [high + 1]}),
+    ):
+        assert len(extrapolated(found)) == 1
+    both = predictions(fit, newdata=datagrid(x=high + 1, visit=-1))
+    assert "'x' goes to" in extrapolated(both)[0]
+    assert "; 'visit' goes to -1, in the data of the fit from 0 to 4." in extrapolated(both)[0]
+
+
+def test_what_lies_within_the_data_needs_no_word(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    fit = make_fit("y ~ arm + x + C(visit) + (1 | g)", frame)
+    low, high = frame["x"].min(), frame["x"].max()
+    for found in (
+        predictions(fit),
+        predictions(fit, over="x"),
+        predictions(fit, over={"x": [low, high]}, by="arm"),
+        avg_predictions(fit, newdata=frame.assign(x=high + 1), over={"x": [low]}),
+        predictions(fit, newdata=datagrid(x=high * (1 + 1e-12), visit=4)),
+    ):
+        assert not extrapolated(found)

@@ -133,8 +133,8 @@ def test_a_time_that_the_fit_has_not_seen() -> None:
         (np.r_[-1.0, np.ones(59)], "the weights are negative in row 0"),
         (np.r_[np.nan, np.inf, np.ones(58)], "are NaN in row 0, infinite in row 1"),
         (np.zeros(60), "the weights are all 0"),
-        (["a"] * 60, "the weights aren't numbers"),
-        ("arm", "the weights 'arm' aren't numbers"),
+        (["a"] * 60, "the weights: text, not numbers"),
+        ("arm", "the weights 'arm': values of type str, not numbers"),
         ("size", r"the weights 'size' aren't a column.*keep=\['size'\]"),
     ],
 )

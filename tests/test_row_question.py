@@ -11,8 +11,9 @@ import pytest
 import xarray as xr
 from scipy.sparse import csr_array
 
+import popavg as pa
 from popavg.design import DesignMatrices
-from popavg.errors import EstimandError
+from popavg.errors import DataError, EstimandError
 from popavg.posterior_tools import draw_block
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.evaluation import evaluate
@@ -178,3 +179,15 @@ def test_blocks_and_pickling_change_nothing(
     np.testing.assert_array_equal(again, whole)
     monkeypatch.setattr(draw_block, "BLOCK", 20)
     np.testing.assert_allclose(answers(posterior, question), whole, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_contrast_with_an_infinite_mean_is_not_zero(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    """1 / inf is 0: finite, and wrong."""
+    fit = make_fit("count ~ visit + (1 | g)", frame, "log", beta=[0.0, -1.0], spread=0.0)
+    low_is_infinite = {"visit": [-1e3, 0]}
+    for comparison in ("ratio", "difference", "lnratio", lambda high, low: high / low):
+        with pytest.raises((DataError, EstimandError)):
+            pa.avg_comparisons(fit, low_is_infinite, comparison=comparison)

@@ -92,7 +92,15 @@ def test_nested_factors_are_called_the_other_way_round(frame: pd.DataFrame) -> N
         ({"drop": ["armplacebo"]}, r"no draws for 'arm\[placebo\]'"),
         ({"add": {"visit": 1.0}}, "without a place in the formula: 'visit'"),
         ({"add": {"reciprocal_dispersion": 1.0}}, "another kind of model"),
-        ({"drop": ["Sigma[g:scale(w),scale(w)]"]}, r"no 'Sigma\[g:scale\(w\),scale\(w\)\]'"),
+        (
+            {"drop": ["Sigma[g:scale(w),scale(w)]"]},
+            r"no draws for the variance of 'scale\(w\) \| g' \(looked for 'Sigma\[g:scale\(w\),sca",
+        ),
+        ({"drop": ["Sigma[g:scale(w),(Intercept)]"]}, r"no 'Sigma\[g:\(Intercept\),scale\(w\)\]'"),
+        (
+            {"add": {"Sigma[g:x,x]": 1.0, "Sigma[g:x,(Intercept)]": 0.0, "b[x g:c1]": 0.0}},
+            r"a random slope of 'x' over 'g' that the formula lacks .*Write '\(1 \+ x \| g\)'",
+        ),
         ({"drop": ["b[scale(w) g:c3]"]}, r"1 have no draws \('b\[scale\(w\) g:c3\]'\)"),
         ({"add": {"b[scale(w) g:c33]": 0.0}}, r"1 of the draws aren't in the data"),
         ({"add": {"Sigma[g:scale(w),scale(w)]": -1.0}}, "12 of 12 draws of 'the diagonal of Sig"),
@@ -109,7 +117,7 @@ def test_what_does_not_agree_is_named(
 
 
 def test_another_factor_and_another_reference_level(frame: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="no draws for 'the covariances of h'"):
+    with pytest.raises(DataError, match=r"no draws for the variance of 'Intercept \| h'"):
         read(table(), "y ~ arm * scale(w) + (1 | h)", frame)
     names = {"armplacebo": "armactive", "armplacebo:scale(w)": "armactive:scale(w)"}
     with pytest.raises(DataError, match="'armactive' for the level 'active'"):

@@ -568,3 +568,15 @@ def test_a_step_function_of_the_population(make_fit: MakeFit, positive: pd.DataF
     change = (high - low) / (2.0 * h)
     found = values(pa.slopes(fit, "x", newdata=pd.DataFrame({"x": [2.0]})))[0, 0]
     assert abs(found - change.mean()) < 4.0 * change.std() / np.sqrt(len(u))
+
+
+def test_a_random_slope_without_a_fixed_effect_is_told(
+    make_fit: MakeFit, frame: pd.DataFrame
+) -> None:
+    fit = make_fit("y ~ arm + x + (1 + visit | g)", frame, corr={"g": [[1, 0.2], [0.2, 1]]})
+    found = pa.avg_slopes(fit, "visit")
+    (note,) = [note for note in found.notes if "no fixed effect" in note]
+    assert note.startswith("'visit' has random effects but no fixed effect")
+    assert note in repr(found)
+    np.testing.assert_array_equal(pa.avg_slopes(fit, "visit", target="typical").draws, 0.0)
+    assert not any("no fixed effect" in note for note in pa.avg_slopes(fit, "x").notes)

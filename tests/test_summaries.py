@@ -125,3 +125,8 @@ def test_intervals_alone_are_those_of_the_whole_summary(kind: str, point: str | 
     np.testing.assert_array_equal(alone, whole[["estimate", "lower", "upper"]])
     with pytest.raises(SpecificationError, match="point_estimate='mode' is unknown"):
         intervals(DRAWS, point_estimate="mode")
+
+
+def test_squares_that_overflow_do_not_warn() -> None:
+    draws = 1e200 * np.random.default_rng(1).random((4, 50, 1))
+    assert summarise(draws, ci_prob=0.9)["std_error"].item() == np.inf

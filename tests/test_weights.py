@@ -56,7 +56,7 @@ def test_a_column_called_cluster_that_is_the_clusters(
     ("given", "message"),
     [
         ("v", r"weights 'v' aren't a column.*keep=\['v'\]"),
-        ("arm", "the weights 'arm' aren't numbers"),
+        ("arm", r"the weights 'arm': .* not numbers"),
         ([1.0, 2.0], r"the shape \(2,\). Allowed: one for each of 60 rows"),
         (1.0, r"the shape \(\)"),
         (np.r_[-1.0, np.ones(59)], r"the weights are negative in row 0 \(counted.*count to 0"),
@@ -66,7 +66,12 @@ def test_a_column_called_cluster_that_is_the_clusters(
         ),
         (pd.Series([None, *[1.0] * 59], dtype="Float64"), "the weights are NaN in row 0"),
         (np.zeros(60), "the weights are all 0"),
-        (object(), "aren't numbers"),
+        (object(), "values of type object, not numbers"),
+        (["1"] * 60, "the weights: text, not numbers"),
+        (np.full(60, 1j), "complex numbers, not numbers"),
+        (np.full(60, np.datetime64("2020-01-01")), "dates, not numbers"),
+        (pd.Series(["1"] * 60), "values of type str, not numbers"),
+        ([[1], [2, 3]], "the weights can't be put into one array"),
     ],
 )
 def test_impossible_weights(

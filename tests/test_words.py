@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from popavg.bridge_logit import BridgeLogit
 from popavg.design import Design, family_of
 from popavg.frames import Missing
 from popavg.links import LINKS, get_link
+from popavg.mixing import BRIDGE, NORMAL
 from popavg.posterior_tools.words import (
     Reading,
     concordance_words,
@@ -17,6 +19,7 @@ from popavg.posterior_tools.words import (
     focus_term,
     link_words,
     missing_words,
+    mixing_words,
     readings,
 )
 
@@ -178,6 +181,15 @@ def test_models_that_can() -> None:
 
 
 # --- missing rows, concordant clusters ---
+
+
+def test_bridge_distributed_intercepts() -> None:
+    assert "both models are exactly true at once: β̃ = φβ" in link_words(BridgeLogit(), ROUNDING)
+    assert link_words(BridgeLogit(), ROUNDING).endswith("Here that holds.")
+    assert "an offset is attenuated too: by at most 0.012" in link_words(BridgeLogit(), SMALL)
+    sd = np.array([np.pi, np.pi])  # phi = 1/2
+    assert mixing_words(BRIDGE, sd) == " (bridge distribution, φ = 0.500)"
+    assert mixing_words(NORMAL, sd) == ""
 
 
 def test_missing_rows_are_told() -> None:

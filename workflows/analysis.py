@@ -23,6 +23,7 @@ from popavg.workflows.fitting import fit as fit_model
 from popavg.workflows.fitting import read_design
 from popavg.workflows.reporting import picture_png, render_report
 from popavg.workflows.storage import replacing, save
+from popavg.workflows.timings import stage
 
 __all__ = ["Analysis", "analyse", "rehearse", "results_folder", "write"]
 
@@ -83,13 +84,21 @@ def analyse(
     columns = {name: gee_options.get(name) for name in ("groups", "time")}
     keep = [*fit_options.get("keep", ()), *_to_keep(formula, columns)]
     fit_options = {**fit_options, "keep": keep}
-    known = rehearse(
-        formula, data, link=link, axes=(over, by), fit_options=fit_options, gee_options=gee_options
-    )
+    with stage("checks and a first GEE"):
+        known = rehearse(
+            formula,
+            data,
+            link=link,
+            axes=(over, by),
+            fit_options=fit_options,
+            gee_options=gee_options,
+        )
     options: dict[str, Any] = {**gee_options, "groups": known.groups}
-    fit = fit_model(formula, data, link=link, **fit_options)
+    with stage("fit"):
+        fit = fit_model(formula, data, link=link, **fit_options)
     try:
-        comparison = compare_gee(fit, **options)
+        with stage("comparison"):
+            comparison = compare_gee(fit, **options)
     except Exception as error:
         if folder is not None:
             kept = save(fit, folder / FILES[0], overwrite=True)
@@ -167,10 +176,14 @@ def write(analysis: Analysis, folder: Path) -> list[Path]:
         A file couldn't be written; the one that was there is unchanged.
     """
     over, comparison = analysis.over, analysis.comparison
-    save(analysis.fit, folder / FILES[0], overwrite=True)
+    with stage("saving the fit"):
+        save(analysis.fit, folder / FILES[0], overwrite=True)
     _put(folder / FILES[1], comparison.to_frame().to_csv(index=False).encode("utf-8"))
-    png = picture_png(analysis.fit, over, by=analysis.by, comparison=comparison) if over else None
-    _put(folder / FILES[2], render_report(analysis.fit, comparison, png).encode("utf-8"))
+    fit, by = analysis.fit, analysis.by
+    with stage("picture"):
+        png = picture_png(fit, over, by=by, comparison=comparison) if over else None
+    with stage("page"):
+        _put(folder / FILES[2], render_report(fit, comparison, png).encode("utf-8"))
     if png is None:
         (folder / FILES[3]).unlink(missing_ok=True)
     else:

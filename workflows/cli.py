@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -48,6 +49,10 @@ Trace = Annotated[bool, typer.Option("--traceback", help="Show where an error co
 Parametrization = Annotated[
     str, typer.Option(help="Of the random effects: noncentered or centered.")
 ]
+Method = Annotated[
+    str, typer.Option(help="Of drawing: auto, importance, nuts or latent; see popavg.fit.")
+]
+Timed = Annotated[bool, typer.Option("--timings", help="Say where the time goes.")]
 TargetAccept = Annotated[float, typer.Option(help="Of the sampler; higher is more careful.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither priors nor progress.")]
 
@@ -84,9 +89,11 @@ def compare(  # noqa: PLR0917 (typer reads a signature)
     chains: Chains = 4,
     cores: Cores = None,
     seed: Seed = None,
+    method: Method = "auto",
     parametrization: Parametrization = "noncentered",
     target_accept: TargetAccept = 0.8,
     ci_prob: CiProb = None,
+    timings: Timed = False,
     quiet: Quiet = False,
     traceback: Trace = False,
 ) -> None:
@@ -96,7 +103,11 @@ def compare(  # noqa: PLR0917 (typer reads a signature)
 
     get_link(link)
     sampler = {"draws": draws, "tune": tune, "chains": chains, "cores": cores, "seed": seed}
-    how = {"parametrization": parametrization, "target_accept": target_accept}
+    how = {
+        "method": method,
+        "parametrization": parametrization,
+        "target_accept": target_accept,
+    }
     fit_options = {"missing": missing, "progress": not quiet, **sampler, **how}
     gee_options = {
         "working_correlation": working_correlation,
@@ -111,7 +122,7 @@ def compare(  # noqa: PLR0917 (typer reads a signature)
         "fit_options": fit_options,
         "gee_options": gee_options,
     }
-    _analyse(formula, lambda: read_table(data), options, out=out, overwrite=overwrite)
+    _analyse(formula, lambda: read_table(data), options, out=out, overwrite=overwrite, tell=timings)
 
 
 @app.command()
@@ -122,15 +133,18 @@ def demo(  # noqa: PLR0917
     tune: Tune = 1000,
     cores: Cores = None,
     seed: Seed = 1,
+    method: Method = "auto",
+    timings: Timed = False,
     quiet: Quiet = False,
     traceback: Trace = False,
 ) -> None:
     """Run the main job on the toenail trial."""
     from popavg.datasets import load_dataset
 
-    sampler = {"draws": draws, "tune": tune, "cores": cores, "seed": seed}
+    sampler = {"draws": draws, "tune": tune, "cores": cores, "seed": seed, "method": method}
     options = {"link": "logit", "fit_options": {**sampler, "progress": not quiet}}
-    _analyse(DEMO_FORMULA, lambda: load_dataset("toenail"), options, out=out, overwrite=overwrite)
+    read = partial(load_dataset, "toenail")
+    _analyse(DEMO_FORMULA, read, options, out=out, overwrite=overwrite, tell=timings)
 
 
 @app.command()
@@ -205,18 +219,31 @@ def _explain(error: Exception) -> int:
 
 
 def _analyse(
-    formula: str, read: Callable[[], Any], options: dict[str, Any], *, out: Path, overwrite: bool
+    formula: str,
+    read: Callable[[], Any],
+    options: dict[str, Any],
+    *,
+    out: Path,
+    overwrite: bool,
+    tell: bool,
 ) -> None:
     """Check the folder, then read, fit, compare, write and say where."""
     os.environ.setdefault("MPLBACKEND", "agg")
-    data = read()
-    from popavg.workflows import analysis
+    from popavg.workflows.timings import stage, timed
 
-    with analysis.results_folder(out, overwrite=overwrite) as folder:
-        result = analysis.analyse(formula, data, **options, folder=folder)
-        print(f"{result.comparison}\n")
-        for path in analysis.write(result, folder):
-            print(f"written: {path}")
+    with timed() as timings:
+        with stage("reading the data"):
+            data = read()
+        with stage("importing"):
+            from popavg.workflows import analysis
+        with analysis.results_folder(out, overwrite=overwrite) as folder:
+            result = analysis.analyse(formula, data, **options, folder=folder)
+            with stage("table"):
+                print(f"{result.comparison}\n")
+            for path in analysis.write(result, folder):
+                print(f"written: {path}")
+    if tell:
+        print(f"\n{timings}")
 
 
 def _say(*lines: str) -> None:

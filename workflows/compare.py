@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +22,17 @@ from popavg.posterior_tools.coefficients import (
     PopulationCoefficients,
     coefficients_of,
 )
-from popavg.posterior_tools.comparison import INTERVALS, MODELS, Comparison
+from popavg.posterior_tools.comparison import INTERVALS, MODELS, Comparison, apart
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.projection_design import WorkingStructure
 from popavg.posterior_tools.summaries import IntervalKind, interval_settings, summarise
+from popavg.workflows._other_fits import (
+    OtherFit,
+    effect_lines,
+    other_words,
+    read_others,
+    two_tables,
+)
 
 __all__ = ["compare_gee"]
 
@@ -37,6 +45,7 @@ def compare_gee(
     time: str | None = None,
     alpha: float | None = None,
     method: Method = "projection",
+    others: Mapping[str, xr.DataTree] | None = None,
     ci_prob: float | None = None,
     ci_kind: IntervalKind | None = None,
 ) -> Comparison:
@@ -53,6 +62,9 @@ def compare_gee(
         Definition of the population-averaged coefficients, see
         :func:`popavg.population_coefficients`; the projection uses the GEE's working correlation
         at its estimated α, so that what differs from the GEE is estimation, not estimand.
+    others : mapping of str to xarray.DataTree, optional
+        Other fits of the same rows, terms and link, by name: ``{"bridge": fit}``. Their two
+        columns stand beside those of ``fit``; attenuation and distance are those of ``fit``.
     ci_prob, ci_kind : optional
         Level of all intervals, and kind of the credible ones; from ``arviz.rcParams``.
 
@@ -64,7 +76,7 @@ def compare_gee(
     Raises
     ------
     SpecificationError
-        Crossed grouping factors and no ``groups``.
+        Crossed grouping factors and no ``groups``; another fit that isn't of the same rows.
     EstimandError
         A model without random effects, or a method without a formula for this link.
     SeparationError, ConvergenceError
@@ -76,6 +88,10 @@ def compare_gee(
     >>> comparison = pa.compare_gee(pa.load_example())
     >>> comparison.to_frame()["model"].unique().tolist()
     ['GLM', 'conditional', 'population-averaged', 'GEE']
+
+    Normal beside bridge-distributed intercepts, ``fit`` and ``bridge`` being fits of the same data:
+
+    >>> comparison = pa.compare_gee(fit, others={"bridge": bridge})  # doctest: +SKIP
     """
     prob, kind = interval_settings(ci_prob, ci_kind)
     check_choice("method", method, METHODS)
@@ -90,15 +106,22 @@ def compare_gee(
         time=time,
         alpha=alpha,
     )
-    coefficients = _population(posterior, method, gee, groups=groups, time=time)
-    estimates = _estimates(posterior, coefficients, gee, prob=prob, kind=kind)
+    structure = _structure(method, gee, groups=groups, time=time)
+    coefficients = coefficients_of(posterior, method, structure)
+    beside = read_others(posterior, others, method, structure)
+    estimates = _estimates(posterior, coefficients, gee, others=beside, prob=prob, kind=kind)
     misfit = _misfit(coefficients)
     return Comparison(
         estimates=estimates,
         agreement=_agreement(coefficients, estimates, gee, prob),
         misfit=misfit,
-        facts=_facts(posterior, coefficients, gee, cluster=cluster, prob=prob, kind=kind),
-        words=_words(posterior, estimates, misfit, gee, cluster=cluster, prob=prob),
+        facts=_facts(
+            posterior, coefficients, gee, cluster=cluster, others=beside, prob=prob, kind=kind
+        ),
+        words=(
+            *_words(posterior, estimates, misfit, gee, cluster=cluster, prob=prob),
+            *other_words(estimates, beside),
+        ),
     )
 
 
@@ -116,13 +139,12 @@ def _cluster(posterior: Posterior, groups: str | None) -> int:
     return names.index(name) if name in names else 0
 
 
-def _population(
-    posterior: Posterior, method: Method, gee: GEEResult, *, groups: str | None, time: str | None
-) -> PopulationCoefficients:
-    structure = WorkingStructure()
-    if method == "projection":
-        structure = WorkingStructure(gee.working_correlation, gee.alpha, groups, time)
-    return coefficients_of(posterior, method, structure)
+def _structure(
+    method: Method, gee: GEEResult, *, groups: str | None, time: str | None
+) -> WorkingStructure:
+    if method != "projection":
+        return WorkingStructure()
+    return WorkingStructure(gee.working_correlation, gee.alpha, groups, time)
 
 
 def _estimates(
@@ -130,6 +152,7 @@ def _estimates(
     coefficients: PopulationCoefficients,
     gee: GEEResult,
     *,
+    others: tuple[OtherFit, ...],
     prob: float,
     kind: IntervalKind,
 ) -> pd.DataFrame:
@@ -143,17 +166,18 @@ def _estimates(
         trials=design.response.trials,
         offset=design.matrices.offset,
     )
-    beta = posterior.labelled(posterior.beta, "term", list(terms), "beta").to_numpy()
-    conditional = summarise(beta, ci_prob=prob, ci_kind=kind).assign(term=list(terms))
-    frames = {
-        "GLM": glm.to_frame(ci_prob=prob),
-        "conditional": conditional,
-        "population-averaged": coefficients.to_frame(ci_prob=prob, ci_kind=kind),
-        "GEE": gee.to_frame(ci_prob=prob),
-    }
+    frames = {"GLM": glm.to_frame(ci_prob=prob), "GEE": gee.to_frame(ci_prob=prob)}
+    frames |= two_tables(posterior, coefficients, prob=prob, kind=kind)
+    for other in others:
+        frames |= two_tables(
+            other.posterior, other.coefficients, prob=prob, kind=kind, name=other.name
+        )
     columns = ["term", "estimate", "std_error", "lower", "upper"]
     parts = [
-        frames[model][columns].assign(model=model, interval=INTERVALS[model]) for model in MODELS
+        frame[columns].assign(model=model, interval=INTERVALS[own])
+        for own in MODELS
+        for model, frame in frames.items()
+        if apart(model)[0] == own
     ]
     table = pd.concat(parts, ignore_index=True)
     order = table["term"].map({term: i for i, term in enumerate(terms)})
@@ -195,6 +219,7 @@ def _facts(
     gee: GEEResult,
     *,
     cluster: int,
+    others: tuple[OtherFit, ...],
     prob: float,
     kind: IntervalKind,
 ) -> dict[str, Any]:
@@ -215,24 +240,17 @@ def _facts(
         "ci_prob": prob,
         "ci_kind": kind,
         "gee_notes": [n for n in gee.notes if n != str(specification.missing)],
-        "random_effects": _random_effects(posterior, prob, kind),
+        "random_effects": [
+            *effect_lines(posterior, prob, kind),
+            *(
+                line
+                for other in others
+                for line in effect_lines(other.posterior, prob, kind, name=other.name)
+            ),
+        ],
         "concordant_share": words.concordant_share(posterior.design, cluster),
         "rows_dropped": specification.missing.rows,
     }
-
-
-def _random_effects(posterior: Posterior, prob: float, kind: IntervalKind) -> list[str]:
-    lines = []
-    for group in posterior.specification.groups:
-        draws = posterior.standard_deviations(group.name)
-        chained = posterior.labelled(draws, "effect", list(group.effects), "sd").to_numpy()
-        summary = summarise(chained, ci_prob=prob, ci_kind=kind)
-        for effect, (_, row) in zip(group.effects, summary.iterrows(), strict=True):
-            lines.append(
-                f"Standard deviation of {effect!r} over {group.n_clusters} clusters of "
-                f"{group.name!r}: {row['estimate']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]."
-            )
-    return lines
 
 
 def _words(

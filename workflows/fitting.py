@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +14,12 @@ import xarray as xr
 from popavg.errors import SpecificationError
 from popavg.frames import MissingPolicy
 from popavg.links import Link
-from popavg.posterior_tools.tree import fit_tree, specify, versions
-from popavg.priors import Prior
-from popavg.workflows.further_groups import Wanted, further_groups, public
-from popavg.workflows.methods import Drawn, Method, draw
-from popavg.workflows.problem import (
-    Problem,
-    problem_of_formula,
-    problem_of_model,
-    read_design,
-)
+from popavg.workflows._runs import additions_of, print_priors, run
+from popavg.workflows.further_groups import Wanted
+from popavg.workflows.methods import Method
+from popavg.workflows.problem import problem_of_formula, problem_of_model, read_design
 from popavg.workflows.sampling import Sampler
-from popavg.workflows.verdict import judge, warn_if_needed
+from popavg.workflows.store import Recipe, new_store
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -34,12 +27,6 @@ if TYPE_CHECKING:
     from popavg.models.random_effects import Parametrization
 
 __all__ = ["fit", "read_design"]
-
-_ENGINES = {
-    "importance": ("numba",),
-    "nuts": ("pymc", "pytensor", "nutpie", "numba"),
-    "latent": ("pymc", "pytensor", "nutpie", "numba"),
-}
 
 
 def fit(
@@ -62,6 +49,7 @@ def fit(
     prior: bool = False,
     posterior_predictive: bool = False,
     log_likelihood: bool = False,
+    store: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> xr.DataTree:
     """Fit a Bayesian mixed model and return all that later questions need.
@@ -110,6 +98,13 @@ def fit(
         draws for the rows of the data, and the log-likelihood: of every cluster (dim ``<g>``)
         where the effects are integrated out, so that leaving out means leaving out a cluster; of
         every row given its cluster's effects by ``"latent"``.
+    store : path-like, optional
+        A Zarr directory, ``"run.zarr"``, that mustn't exist. The no-U-turn sampler's draws are put
+        there while it draws, whole ones only, about a second after they were drawn (later where
+        one write takes more than a tenth of that). If the process is killed or the disk is full,
+        what is there stays; :func:`popavg.resume` reads it and goes on. Once all draws are there
+        it becomes, in one step, the fit that :func:`popavg.load` reads. By ``"importance"`` there
+        is nothing before that.
     progress : bool
         Whether priors and method are printed and a progress bar is shown.
 
@@ -125,7 +120,9 @@ def fit(
     FormulaError, DataError, SpecificationError
         See :func:`popavg.models.glmm`; or a method that this model can't be fitted by.
     ConvergenceError
-        Sampling was stopped before every chain had a draw; or ``method="importance"`` was refused.
+        Sampling was stopped before any chain had a draw; or ``method="importance"`` was refused.
+    StorageError
+        The ``store`` exists, or the disk is full: what was stored until then can be read.
 
     Warns
     -----
@@ -141,8 +138,19 @@ def fit(
     ...              progress=False)
     >>> fit["posterior"]["beta"].dims, fit["posterior"].sizes["chain"]
     (('chain', 'draw', 'term'), 4)
+
+    With its draws on the disk:
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.zarr"
+    >>> fit = pa.fit("p(incidence, size) ~ period + (1 | herd)", data, link="logit", seed=1,
+    ...              method="importance", store=path, progress=False)
+    >>> pa.load(path)["posterior"].equals(fit["posterior"])
+    True
     """
     sampler = Sampler(draws, tune, chains, cores, seed, target_accept, max_treedepth, progress)
+    if seed is None:
+        sampler = replace(sampler, seed=int(np.random.SeedSequence().generate_state(1)[0]))
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
     if isinstance(model, str):
         problem = problem_of_formula(
@@ -154,7 +162,14 @@ def fit(
         problem = problem_of_model(model)
     chosen: Method = method or ("latent" if problem.model is None else "auto")
     wanted = Wanted(prior, posterior_predictive, log_likelihood)
-    return _fit(problem, sampler, chosen, wanted)
+    if progress:
+        print_priors(problem.priors)
+    if store is None:
+        return run(problem, sampler, chosen, wanted)
+    added = tuple(additions_of(problem))
+    recipe = Recipe(sampler, chosen, wanted, problem.parametrization, added)
+    with new_store(store, problem, recipe) as kept:
+        return run(problem, replace(sampler, store=kept), chosen, wanted)
 
 
 def _check_alone(**given: object) -> None:
@@ -165,71 +180,3 @@ def _check_alone(**given: object) -> None:
             "a model alone: it has its data, link and priors",
             "give them to popavg.models.glmm",
         )
-
-
-def _fit(problem: Problem, sampler: Sampler, method: Method, wanted: Wanted) -> xr.DataTree:
-    drawn_seed = int(np.random.SeedSequence().generate_state(1)[0])
-    seed = drawn_seed if sampler.seed is None else sampler.seed
-    if sampler.progress:
-        _print_priors(problem.priors)
-    begin = time.perf_counter()
-    drawn = draw(problem, sampler, seed, method=method)
-    seconds = time.perf_counter() - begin
-    if sampler.progress:
-        print(drawn)
-    integrated = drawn.method != "latent"
-    further = further_groups(problem, drawn.posterior, wanted, seed, integrated=integrated)
-    posterior = public(drawn.posterior)
-    datasets = {"posterior": posterior, "sample_stats": drawn.sample_stats, **further}
-    verdict = judge(xr.DataTree.from_dict(datasets), _parameters(posterior, problem))
-    if drawn.interrupted:
-        done = posterior.sizes["draw"]
-        verdict = (f"Interrupted: {done} of {sampler.draws} draws a chain were kept.", *verdict)
-    specification = replace(
-        specify(problem.design, problem.link, problem.family),
-        priors={name: prior.to_dict() for name, prior in problem.priors.items()},
-        sampler={
-            **_told(problem, drawn),
-            "seed": seed,
-            "seconds": round(seconds, 1),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "verdict": list(verdict),
-        },
-        versions=versions(_ENGINES[drawn.method]),
-    )
-    warn_if_needed(verdict)
-    return fit_tree(problem.design, specification, datasets)
-
-
-def _told(problem: Problem, drawn: Drawn) -> dict[str, object]:
-    """What the fit says about its draws."""
-    return {
-        "method": drawn.method,
-        "why": drawn.why,
-        "added_by_user": _additions(problem),
-        **drawn.facts,
-        "chains": drawn.posterior.sizes["chain"],
-        "draws": drawn.posterior.sizes["draw"],
-        "interrupted": drawn.interrupted,
-    }
-
-
-def _additions(problem: Problem) -> list[str]:
-    if problem.model is None:
-        return []
-    from popavg.models.record import additions
-
-    return list(additions(problem.model))
-
-
-def _parameters(posterior: xr.Dataset, problem: Problem) -> list[str]:
-    """Parameters that are judged: all but the clusters' own effects and constant ones."""
-    effects = {f"u_{group.name}" for group in problem.design.matrices.groups}
-    return [str(name) for name in posterior.data_vars if name not in effects]
-
-
-def _print_priors(priors: Mapping[str, Prior]) -> None:
-    width = max(len(name) for name in priors)
-    print("Priors (replace one by name: priors={...}):")
-    for name, prior in priors.items():
-        print(f"  {name:<{width}}  {prior}")

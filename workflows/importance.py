@@ -20,6 +20,7 @@ from popavg.priors import Prior
 from popavg.workflows.integrated_posterior import NEGLIGIBLE, IntegratedPosterior
 from popavg.workflows.posterior_mode import Mode, find_mode
 from popavg.workflows.proposals import StudentMixture, fit_mixture, student
+from popavg.workflows.timings import stage
 
 __all__ = ["ImportanceResult", "WeightedDraws", "importance_sample", "resample", "weighted_draws"]
 
@@ -227,10 +228,11 @@ class _Search:
         return WeightedDraws(self.target, points, empty, empty, np.nan, why, facts)
 
     def run(self, wanted: int) -> WeightedDraws:
-        mode = find_mode(self.target.value_and_gradient, self.target.start())
-        if np.isfinite(mode.value):
-            self.target, near = self.target.bent_at(mode.point)
-            mode = find_mode(self.target.value_and_gradient, near)
+        with stage("mode"):
+            mode = find_mode(self.target.value_and_gradient, self.target.start())
+            if np.isfinite(mode.value):
+                self.target, near = self.target.bent_at(mode.point)
+                mode = find_mode(self.target.value_and_gradient, near)
         if mode.why:
             return self._none(mode.why, {})
         error = _quadrature_error(self.target, mode)
@@ -243,7 +245,8 @@ class _Search:
         except np.linalg.LinAlgError:
             return self._none("the curvature at the mode can't be inverted", facts)
         first = student(mode.point, WIDER * root, FIRST_FREEDOM)
-        return self._weigh(first, wanted, facts)
+        with stage("weighted draws"):
+            return self._weigh(first, wanted, facts)
 
     def _weigh(self, first: StudentMixture, wanted: int, facts: dict[str, float]) -> WeightedDraws:
         batch = max(500, 50 * first.size)

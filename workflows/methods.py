@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import xarray as xr
@@ -11,11 +11,18 @@ import xarray as xr
 from popavg._checks import check_choice
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.models.baseline import baseline_of
-from popavg.posterior_tools.integrated_design import only_group
+from popavg.posterior_tools.integrated_design import only_group, require_integrable
 from popavg.workflows.problem import Problem
-from popavg.workflows.sampling import Sampler, sample
+from popavg.workflows.sampling import Drawing, Sampler, sample
 
-__all__ = ["METHODS", "Drawn", "Method", "draw", "why_not_integrated"]
+__all__ = [
+    "METHODS",
+    "Drawn",
+    "Method",
+    "draw",
+    "drawn_by",
+    "why_not_integrated",
+]
 
 Method = Literal["auto", "importance", "nuts", "latent"]
 
@@ -72,6 +79,7 @@ def why_not_integrated(problem: Problem) -> str | None:
     """
     try:
         only_group(problem.design.matrices)
+        require_integrable(problem.link)
     except SpecificationError as error:
         return error.came
     return None
@@ -110,6 +118,7 @@ def draw(problem: Problem, sampler: Sampler, seed: int, *, method: Method) -> Dr
     obstacle = why_not_integrated(problem)
     if method in ("importance", "nuts"):
         only_group(problem.design.matrices)
+        require_integrable(problem.link)
     if method == "latent" or obstacle is not None:
         why = "as asked for" if method == "latent" else f"because {obstacle}"
         return _draw_latent(problem, sampler, seed, why)
@@ -170,23 +179,50 @@ def _draw_importance(problem: Problem, sampler: Sampler, seed: int, method: Meth
 
 
 def _draw_nuts(problem: Problem, sampler: Sampler, seed: int, why: str) -> Drawn:
-    tree, interrupted = sample(problem.build("integrated"), sampler, seed, few=True)
-    return _drawn(tree, "nuts", why, interrupted=interrupted, facts=_settings(sampler))
+    return _by_nuts(problem.build("integrated"), sampler, seed, Drawing("nuts", why))
 
 
 def _draw_latent(problem: Problem, sampler: Sampler, seed: int, why: str) -> Drawn:
-    tree, interrupted = sample(problem.build("latent"), sampler, seed)
-    facts = {"parametrization": problem.parametrization, **_settings(sampler)}
-    return _drawn(tree, "latent", why, interrupted=interrupted, facts=facts)
+    facts = {"parametrization": problem.parametrization}
+    return _by_nuts(problem.build("latent"), sampler, seed, Drawing("latent", why, facts))
 
 
-def _settings(sampler: Sampler) -> dict[str, Any]:
+def _by_nuts(model: Any, sampler: Sampler, seed: int, drawing: Drawing) -> Drawn:
     names = ("tune", "target_accept", "max_treedepth")
-    return {name: getattr(sampler, name) for name in names}
+    facts = {**drawing.facts, **{name: getattr(sampler, name) for name in names}}
+    drawing = replace(drawing, facts=facts)
+    few = drawing.method == "nuts"
+    if sampler.store is None:
+        tree, lengths = sample(model, sampler, seed, few=few)
+    else:
+        from popavg.workflows.streaming import sample_into
+
+        drawing = sampler.store.choose(drawing)
+        tree, lengths = sample_into(sampler.store, model, sampler, seed, few=few)
+    return drawn_by(drawing, tree, lengths, sampler.draws)
 
 
-def _drawn(
-    tree: xr.DataTree, method: Method, why: str, *, interrupted: bool, facts: dict[str, Any]
-) -> Drawn:
+def drawn_by(drawing: Drawing, tree: xr.DataTree, lengths: tuple[int, ...], asked: int) -> Drawn:
+    """Draws together with how they were got.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        How.
+    tree : xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``; its attributes are further facts.
+    lengths : tuple of int
+        Draws that each chain had.
+    asked : int
+        Draws of each that were asked for.
+
+    Returns
+    -------
+    Drawn
+    """
     posterior, statistics = (tree[name].to_dataset() for name in ("posterior", "sample_stats"))
-    return Drawn(posterior, statistics, method, why, interrupted, facts)
+    interrupted = min(lengths) < asked
+    facts: dict[str, Any] = {**drawing.facts, **{str(k): v for k, v in tree.attrs.items()}}
+    if interrupted:
+        facts |= {"draws_by_chain": list(lengths), "draws_asked": asked}
+    return Drawn(posterior, statistics, drawing.method, drawing.why, interrupted, facts)

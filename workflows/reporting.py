@@ -287,7 +287,7 @@ def _labels(name: str, array: xr.DataArray) -> list[str]:
 def _made(specification: Specification) -> Mapping[str, str]:
     """Link, sampler and versions, with readable names."""
     model = {"formula": specification.formula, "link": specification.link}
-    model |= {"family": specification.family}
+    model |= {"family": specification.family, "random effects": specification.mixing}
     told = {
         name.replace("_", " "): str(value)
         for name, value in specification.sampler.items()

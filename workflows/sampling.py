@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,9 @@ from popavg.errors import ConvergenceError, SpecificationError
 if TYPE_CHECKING:
     import pymc as pm
 
-__all__ = ["Sampler", "compile_model", "sample", "sample_compiled"]
+    from popavg.workflows.store import Store
+
+__all__ = ["Drawing", "Sampler", "common", "compile_model", "sample", "sample_compiled", "start"]
 
 #: What is kept of the sampler's statistics.
 STATISTICS = (
@@ -46,6 +49,8 @@ class Sampler:
         Largest depth of a trajectory's tree.
     progress : bool
         Whether a progress bar is shown.
+    store : Store or None
+        Where draws are kept on the disk meanwhile.
     """
 
     draws: int = 1000
@@ -56,6 +61,7 @@ class Sampler:
     target_accept: float = 0.8
     max_treedepth: int = 10
     progress: bool = True
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         for name in ("draws", "tune", "chains", "max_treedepth"):
@@ -70,13 +76,32 @@ class Sampler:
             raise SpecificationError(f"target_accept={self.target_accept!r}", "between 0 and 1")
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Why and how the no-U-turn sampler draws.
+
+    Attributes
+    ----------
+    method : str
+        ``"nuts"`` or ``"latent"``.
+    why : str
+        The reason for the method, half a sentence.
+    facts : mapping
+        What else is worth keeping with the fit.
+    """
+
+    method: Literal["nuts", "latent"]
+    why: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def sample(
     model: pm.Model, sampler: Sampler, seed: int, *, few: bool = False
-) -> tuple[xr.DataTree, bool]:
+) -> tuple[xr.DataTree, tuple[int, ...]]:
     """Draw from the posterior.
 
     Parameters
@@ -94,10 +119,10 @@ def sample(
     Returns
     -------
     tree : xarray.DataTree
-        Groups ``posterior`` and ``sample_stats``.
-    interrupted : bool
-        Whether it was stopped (Ctrl-C): chains without a draw are then left out, the others cut
-        to the draws that all of them have.
+        Groups ``posterior`` and ``sample_stats``. Where it was stopped (Ctrl-C), chains without a
+        draw are left out, the others cut to the draws that all of them have.
+    lengths : tuple of int
+        Draws that each chain had.
 
     Raises
     ------
@@ -108,16 +133,37 @@ def sample(
     statistics = tree["sample_stats"].to_dataset()
     kept = statistics[[name for name in STATISTICS if name in statistics]]
     lengths = whole_draws(statistics["logp"].transpose("chain", "draw").to_numpy())
-    started = np.flatnonzero(lengths)
-    if not len(started):
+    started, whole = common(lengths.tolist())
+    groups = {"posterior": tree["posterior"].to_dataset(), "sample_stats": kept}
+    cut = {n: group.isel(chain=started, draw=slice(whole)) for n, group in groups.items()}
+    return xr.DataTree.from_dict(cut), tuple(lengths.tolist())
+
+
+def common(lengths: Sequence[int]) -> tuple[list[int], int]:
+    """The chains that have draws, and the number that all of these have.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Draws of each chain.
+
+    Returns
+    -------
+    chains : list of int
+    draws : int
+
+    Raises
+    ------
+    ConvergenceError
+        No chain has any.
+    """
+    started = [chain for chain, length in enumerate(lengths) if length]
+    if not started:
         raise ConvergenceError(
             "sampling was stopped before any chain had a draw",
             remedy="run it again, with fewer tune= steps for a quick look",
         )
-    whole = int(lengths[started].min())
-    groups = {"posterior": tree["posterior"].to_dataset(), "sample_stats": kept}
-    cut = {n: group.isel(chain=started, draw=slice(whole)) for n, group in groups.items()}
-    return xr.DataTree.from_dict(cut), int(lengths.min()) < sampler.draws
+    return started, min(lengths[chain] for chain in started)
 
 
 def compile_model(model: pm.Model) -> Any:
@@ -163,13 +209,32 @@ def sample_compiled(compiled: Any, sampler: Sampler, seed: int, *, few: bool) ->
     xarray.DataTree
         What nutpie returns; chains that were interrupted are padded with NaN.
     """
+    return start(compiled, sampler, seed, few=few)
+
+
+def start(compiled: Any, sampler: Sampler, seed: int, *, few: bool, **options: Any) -> Any:
+    """Call nutpie.
+
+    Parameters
+    ----------
+    compiled : nutpie.CompiledModel
+        From :func:`compile_model`.
+    sampler : Sampler
+        How.
+    seed : int
+        The seed.
+    few : bool
+        As for :func:`sample`.
+    **options
+        Further ones of :func:`nutpie.sample`.
+
+    Returns
+    -------
+    object
+        What nutpie returns.
+    """
     import nutpie
 
-    options: dict[str, Any] = {
-        "target_accept": sampler.target_accept,
-        "maxdepth": sampler.max_treedepth,
-        **(_CORRELATED if few else {}),
-    }
     return nutpie.sample(
         compiled,
         draws=sampler.draws,
@@ -179,6 +244,9 @@ def sample_compiled(compiled: Any, sampler: Sampler, seed: int, *, few: bool) ->
         seed=seed,
         save_warmup=False,
         progress_bar=sampler.progress,
+        target_accept=sampler.target_accept,
+        maxdepth=sampler.max_treedepth,
+        **(_CORRELATED if few else {}),
         **options,
     )
 

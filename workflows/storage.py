@@ -18,9 +18,12 @@ from popavg.errors import StorageError
 from popavg.posterior_tools.draws import read_specification
 from popavg.specification import ATTRIBUTE, Specification
 
-__all__ = ["as_path", "load", "replacing", "save"]
+__all__ = ["RUN", "as_path", "load", "replacing", "save"]
 
 type PathLike = str | os.PathLike[str]
+
+#: Attribute of the root of a run that isn't at its end.
+RUN = "popavg_run"
 
 _GROUPS = ("posterior", "constant_data", "observed_data", "training_data")
 
@@ -109,6 +112,13 @@ def load(path: PathLike, *, lazy: bool = False) -> xr.DataTree:
     if not os.path.exists(source):
         raise StorageError(f"there is no file {str(source)!r}", remedy="check the path")
     tree = _read(source, lazy=lazy)
+    if RUN in tree.attrs:
+        raise StorageError(
+            f"{str(source)!r} is a run whose fit isn't whole yet",
+            "a file written by pa.save, or a run at its end",
+            "read the draws that there are with pa.resume(path), draw the rest with "
+            "pa.resume(path, draw=True)",
+        )
     missing = [name for name in _GROUPS if name not in tree.children]
     if ATTRIBUTE not in tree.attrs or missing:
         raise StorageError(
@@ -249,7 +259,17 @@ def _respelt(tree: xr.DataTree, stems: Mapping[str, str]) -> xr.DataTree:
 
 def _renamed(group: xr.Dataset, stems: Mapping[str, str]) -> xr.Dataset:
     """A name is a stem, or a stem between an affix of ours: ``u_<g>``, ``effect_<g>_other``."""
-    forms = ("{}", "sd_{}", "corr_{}", "u_{}", "Z_{}", "index_{}", "effect_{}", "effect_{}_other")
+    forms = (
+        "{}",
+        "sd_{}",
+        "corr_{}",
+        "phi_{}",
+        "u_{}",
+        "Z_{}",
+        "index_{}",
+        "effect_{}",
+        "effect_{}_other",
+    )
     names = {form.format(old): form.format(new) for old, new in stems.items() for form in forms}
     there = {*group.variables, *group.dims}
     return group.rename({old: new for old, new in names.items() if old in there})

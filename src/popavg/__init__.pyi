@@ -27,6 +27,7 @@ from .workflows.loo import loo_clusters
 from .workflows.picture import plot_population_curve
 from .workflows.prior_check import prior_check
 from .workflows.reporting import report
+from .workflows.resume import resume
 from .workflows.storage import load, save
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "predictions",
     "prior_check",
     "report",
+    "resume",
     "save",
     "slopes",
     "workflows",

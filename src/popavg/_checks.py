@@ -8,7 +8,13 @@ from itertools import islice
 
 from popavg.errors import SpecificationError
 
-__all__ = ["check_choice", "listing", "suggestion"]
+__all__ = ["brief", "check_choice", "listing", "suggestion"]
+
+
+def brief(value: object, limit: int = 80) -> str:
+    """A value as Python writes it where that is short, else its type: trees fill screens."""
+    text = repr(value)
+    return text if len(text) <= limit and "\n" not in text else f"<{type(value).__name__}>"
 
 
 def listing(items: Iterable[object], limit: int = 12) -> str:

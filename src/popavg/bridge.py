@@ -1,4 +1,4 @@
-"""The bridge distribution (Wang & Louis 2003): random intercepts that keep a logit model logistic."""
+"""The bridge distribution (Wang & Louis 2003), under which a logit's average is logistic."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from popavg._bridge_shape import FAR, Shape, distance, tail_parts, upper_tail
 from popavg.errors import DataError, SpecificationError
 
 __all__ = ["BridgeDistribution", "attenuation_of_sd", "sd_of_attenuation"]
@@ -16,8 +17,6 @@ type Floats = NDArray[np.float64]
 
 #: Standard deviation of the logistic distribution.
 _LOGISTIC_SD = np.pi / np.sqrt(3.0)
-#: Beyond so many 1/phi the tail is an exponential to the last digit; so is a sine its argument.
-_FAR = 40.0
 
 
 def attenuation_of_sd(sd: ArrayLike) -> Floats:
@@ -42,7 +41,7 @@ def attenuation_of_sd(sd: ArrayLike) -> Floats:
     --------
     >>> from popavg.bridge import attenuation_of_sd
     >>> print(attenuation_of_sd([0.0, 1.0, 4.0]).round(4))
-    [1.     0.8758 0.4128]
+    [1.     0.8757 0.413 ]
     """
     return BridgeDistribution(sd=sd).phi
 
@@ -124,7 +123,7 @@ class BridgeDistribution:
     >>> from popavg.bridge import BridgeDistribution
     >>> bridge = BridgeDistribution(sd=4.0)
     >>> print(bridge.phi.round(4), bridge.cdf([-6.0, 0.0, 6.0]).round(4))
-    0.4128 [0.0671 0.5    0.9329]
+    0.413 [0.0608 0.5    0.9392]
     """
 
     def __init__(self, *, phi: ArrayLike | None = None, sd: ArrayLike | None = None) -> None:
@@ -148,8 +147,7 @@ class BridgeDistribution:
             self.phi = _checked("phi", np.nan if phi is None else phi, largest=1.0)
             self.complement = 1.0 - self.phi
             self.sd = _LOGISTIC_SD * np.sqrt(self.complement * (1.0 + self.phi)) / self.phi
-        self._half_sine = np.sin(0.5 * np.pi * self.complement)
-        self._sine = 2.0 * self._half_sine * np.sin(0.5 * np.pi * self.phi)
+        self._shape = Shape.build(self.phi, self.complement)
 
     @override
     def __repr__(self) -> str:
@@ -188,24 +186,17 @@ class BridgeDistribution:
         u : array_like
             Points.
 
-        Returns
-        -------
-        numpy.ndarray
-
         Examples
         --------
         >>> from popavg.bridge import BridgeDistribution
         >>> print(BridgeDistribution(phi=0.5).log_density([0.0, 1400.0]).round(4))
         [  -1.8379 -701.1447]
         """
-        far, left, q = self._tail(u)
-        with np.errstate(divide="ignore"):
-            width = np.log(np.square(left) + 4.0 * q * np.square(self._half_sine))
-            found = np.log(self._sine) - np.log(np.pi) - far - np.where(far > 0.0, width, 0.0)
-            # At 0 a point mass has no number for its density: infinite.
-            at_zero = np.log(self._sine) - np.log(np.pi) - np.where(self.complement > 0.0, width, 0)
-        at_zero = np.where(self.complement > 0.0, at_zero, np.inf)
-        return np.where(far > 0.0, found, at_zero)[()]
+        far, left, q = tail_parts(self._shape, u)
+        width = np.square(left) + 4.0 * q * np.square(self._shape.half_sine)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.log(self._shape.sine) - np.log(np.pi) - far - np.log(width)
+        return np.where((far == 0.0) & (self.complement == 0.0), np.inf, found)[()]
 
     def density(self, u: ArrayLike) -> Floats:
         """The density.
@@ -214,10 +205,6 @@ class BridgeDistribution:
         ----------
         u : array_like
             Points.
-
-        Returns
-        -------
-        numpy.ndarray
 
         Examples
         --------
@@ -235,17 +222,13 @@ class BridgeDistribution:
         u : array_like
             Points.
 
-        Returns
-        -------
-        numpy.ndarray
-
         Examples
         --------
         >>> from popavg.bridge import BridgeDistribution
-        >>> print(BridgeDistribution(phi=0.5).survival([0.0, 60.0]))
-        [5.00000000e-01 5.95719247e-14]
+        >>> print(BridgeDistribution(phi=0.5).survival([0.0, 60.0]).round(16))
+        [5.00e-01 5.96e-14]
         """
-        upper = self._upper(u)
+        upper = upper_tail(self._shape, u)
         return np.where(np.asarray(u) < 0.0, 1.0 - upper, upper)[()]
 
     def cdf(self, u: ArrayLike) -> Floats:
@@ -255,10 +238,6 @@ class BridgeDistribution:
         ----------
         u : array_like
             Points.
-
-        Returns
-        -------
-        numpy.ndarray
 
         Notes
         -----
@@ -280,20 +259,16 @@ class BridgeDistribution:
         u : array_like
             Points.
 
-        Returns
-        -------
-        numpy.ndarray
-
         Examples
         --------
         >>> from popavg.bridge import BridgeDistribution
         >>> print(BridgeDistribution(phi=0.5).log_survival(2000.0).round(4))
         -1000.4516
         """
-        far, upper = self._tail(u)[0], self._upper(u)
+        far, upper = tail_parts(self._shape, u)[0], upper_tail(self._shape, u)
         with np.errstate(divide="ignore"):
-            beyond = np.log(self._sine) - np.log(np.pi * self.phi) - far
-            above = np.where(far > _FAR, beyond, np.log(upper))
+            beyond = np.log(self._shape.sine) - np.log(np.pi * self.phi) - far
+            above = np.where(far > FAR, beyond, np.log(upper))
         return np.where(np.asarray(u) < 0.0, np.log1p(-upper), above)[()]
 
     def quantile(self, p: ArrayLike) -> Floats:
@@ -303,10 +278,6 @@ class BridgeDistribution:
         ----------
         p : array_like
             Between 0 and 1; their quantiles are infinite.
-
-        Returns
-        -------
-        numpy.ndarray
 
         Raises
         ------
@@ -322,14 +293,14 @@ class BridgeDistribution:
         --------
         >>> from popavg.bridge import BridgeDistribution
         >>> print(BridgeDistribution(phi=0.5).quantile([0.025, 0.5, 0.975]).round(4))
-        [-6.4376  0.      6.4376]
+        [-6.4736  0.      6.4736]
         """
         share = np.asarray(p, dtype=np.float64)
         if not ((share >= 0.0) & (share <= 1.0)).all():
             raise DataError(f"a quantile of {p!r}", "probabilities from 0 to 1")
         lower = np.minimum(share, 1.0 - share)
         with np.errstate(divide="ignore"):
-            size = self._distance(np.abs(share - 0.5), lower, np.log(lower))
+            size = distance(self._shape, np.abs(share - 0.5), lower, np.log(lower))
         return np.where(share < 0.5, -size, size)[()]
 
     def from_normal(self, z: ArrayLike) -> Floats:
@@ -353,12 +324,12 @@ class BridgeDistribution:
         --------
         >>> from popavg.bridge import BridgeDistribution
         >>> print(BridgeDistribution(phi=0.5).from_normal([-1.959964, 0.0, 50.0]).round(4))
-        [  -6.4376    0.     2510.5653]
+        [  -6.4736    0.     2508.7596]
         """
         score = np.asarray(z, dtype=np.float64)
         size = np.abs(score)
         middle = 0.5 * special.erf(size / np.sqrt(2.0))
-        found = self._distance(middle, special.ndtr(-size), special.log_ndtr(-size))
+        found = distance(self._shape, middle, special.ndtr(-size), special.log_ndtr(-size))
         return np.where(score < 0.0, -found, found)[()]
 
     def to_normal(self, u: ArrayLike) -> Floats:
@@ -414,29 +385,6 @@ class BridgeDistribution:
         """
         shape = np.shape(self.phi) if size is None else size
         return self.from_normal(np.random.default_rng(seed).standard_normal(shape))
-
-    def _tail(self, u: ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """φ|u|, 1 − q and q with q = exp(−φ|u|)."""
-        far = self.phi * np.abs(np.asarray(u, dtype=np.float64))
-        return far, -np.expm1(-far), np.exp(-far)
-
-    def _upper(self, u: ArrayLike) -> Floats:
-        """Probability above |u|."""
-        _, left, q = self._tail(u)
-        angle = np.arctan2(q * self._sine, left + 2.0 * q * np.square(self._half_sine))
-        inner = angle / (np.pi * self.phi)
-        at_zero = (np.asarray(u) == 0.0) & (self.complement == 0.0)
-        return np.where(at_zero, 0.5, inner)
-
-    def _distance(self, middle: Floats, tail: Floats, log_tail: Floats) -> Floats:
-        """|u| of a percentile: its distance from 1/2, that from the nearer end, and its log."""
-        near = np.tan(np.pi * self.phi * middle) * np.tan(0.5 * np.pi * self.complement)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            sine = np.log(np.sin(np.pi * self.phi * tail))
-            small = np.where(log_tail < -_FAR, np.log(np.pi * self.phi) + log_tail, sine)
-            large = np.log(np.sin(np.pi * (self.complement + self.phi * tail)))
-        inner = 2.0 * np.arctanh(np.minimum(near, 0.5))
-        return np.where(near < 0.5, inner, large - small) / self.phi
 
 
 def _checked(name: str, values: ArrayLike, *, largest: float) -> Floats:

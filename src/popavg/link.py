@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from popavg.errors import DataError, SpecificationError
+from popavg.mixing import NORMAL, Mixing
 
 __all__ = ["Floats", "Link", "exp", "floats", "probability", "within"]
 
@@ -30,6 +31,9 @@ class Link(ABC):
     tolerance_sd : float
         Standard deviation of the latent tolerance distribution (the residual of the latent
         scale), in units of the linear predictor; 1 where there is none.
+    mixing : Mixing
+        Distribution of the random effects that means are averaged over; normal but for
+        :class:`popavg.bridge_logit.BridgeLogit`.
 
     Notes
     -----
@@ -47,6 +51,7 @@ class Link(ABC):
     name: ClassVar[str]
     is_probability: ClassVar[bool] = True
     tolerance_sd: ClassVar[float] = 1.0
+    mixing: ClassVar[Mixing] = NORMAL
 
     @override
     def __repr__(self) -> str:
@@ -151,14 +156,14 @@ class Link(ABC):
 
     @abstractmethod
     def marginal_predictor(self, eta: ArrayLike, variance: ArrayLike) -> Floats | None:
-        """The eta~ of E g^-1(eta + N(0, variance)) = g^-1(eta~), or None without a closed form.
+        """The eta~ of E g^-1(eta + u) = g^-1(eta~), Var u = variance; None without a closed form.
 
         Parameters
         ----------
         eta : array_like
             Linear predictors.
         variance : array_like
-            Variances of the normal random effect, link scale.
+            Variances of the random effect, link scale.
         """
 
     def derivative(self, eta: ArrayLike) -> Floats:

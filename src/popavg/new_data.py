@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from popavg._checks import listing
+from popavg._checks import listing, suggestion
 from popavg.errors import DataError
 from popavg.labels import label_values, positions
 
@@ -49,7 +49,8 @@ def like_training(column: pd.Series, training: pd.Series) -> pd.Series:
             f"the column {column.name!r} has the level{'s' * (len(unseen) > 1)} {listing(unseen)}, "
             "which the fit hasn't seen",
             listing(known),
-            "leave these rows out, or fit again with data that have them",
+            suggestion(unseen[0], known)
+            or "leave these rows out, or fit again with data that have them",
         )
     if isinstance(training.dtype, pd.CategoricalDtype):
         restored = pd.Categorical.from_codes(codes, dtype=training.dtype)

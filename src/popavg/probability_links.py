@@ -66,7 +66,7 @@ class Logit(Link):
         return floats(log_mean)[()] - floats(log_complement)[()]
 
     @override
-    def marginal_predictor(self, eta: ArrayLike, variance: ArrayLike) -> None:
+    def marginal_predictor(self, eta: ArrayLike, variance: ArrayLike) -> Floats | None:
         return None
 
 

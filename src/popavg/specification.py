@@ -20,12 +20,13 @@ ATTRIBUTE = "popavg"
 
 @dataclass(frozen=True)
 class GroupSpecification:
-    """One grouping factor: name, effects, number of clusters, correlated blocks."""
+    """One grouping factor: name, effects, number of clusters, correlated blocks, distribution."""
 
     name: str
     effects: tuple[str, ...]
     n_clusters: int
     blocks: tuple[tuple[int, ...], ...]
+    distribution: str = "normal"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class Specification:
         """Names of the grouping factors."""
         return tuple(group.name for group in self.groups)
 
+    @property
+    def mixing(self) -> str:
+        """Distribution of the random effects: ``"normal"`` or ``"bridge"``."""
+        return next((group.distribution for group in self.groups), "normal")
+
 
 def _plain(value: Any) -> Any:
     """NumPy's numbers as Python's own."""
@@ -114,4 +120,5 @@ def _group(fields: Mapping[str, Any]) -> GroupSpecification:
         effects=tuple(fields["effects"]),
         n_clusters=fields["n_clusters"],
         blocks=tuple(tuple(block) for block in fields["blocks"]),
+        distribution=fields.get("distribution", "normal"),
     )
