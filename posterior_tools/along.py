@@ -93,10 +93,7 @@ def along(design: Design, over: str | Mapping[str, Any]) -> Along:
 
 
 def _numbers(name: str, values: Sequence[Any]) -> list[float]:
-    try:
-        numbers = sorted({float(value) for value in values})
-    except (TypeError, ValueError):
-        raise DataError(f"the values of {name!r} hold {listing(values)}", "numbers") from None
+    numbers = sorted({float(value) for value in values})
     if len(numbers) < 2:
         raise DataError(f"one value of {name!r}", "at least two values along a curve")
     return numbers

@@ -187,8 +187,10 @@ def pair_likeness(
 
     Returns
     -------
-    odds_ratio, correlation : numpy.ndarray
-        As :func:`pair_odds_ratio` and :func:`pair_correlation`.
+    odds_ratio : numpy.ndarray
+        As :func:`pair_odds_ratio`.
+    correlation : numpy.ndarray
+        As :func:`pair_correlation`.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -12,13 +13,14 @@ import pandas as pd
 from popavg._checks import brief, listing, suggestion
 from popavg.design import Design
 from popavg.errors import SpecificationError
-from popavg.formula_tokens import scan
+from popavg.formula_terms import read_terms
 from popavg.posterior_tools._grid_values import given_values
 
 __all__ = [
     "Varying",
     "cells",
     "checked_values",
+    "encoded",
     "held_values",
     "in_training_order",
     "is_category",
@@ -179,9 +181,18 @@ def is_category(design: Design, name: str) -> bool:
     dtype = design.frame[name].dtype
     if isinstance(dtype, pd.CategoricalDtype) or dtype.kind not in "if":
         return True
-    lexemes = [token.lexeme.strip("`") for token in scan(design.formula.text)]
-    calls = zip(lexemes, lexemes[1:], lexemes[2:], strict=False)
-    return any(call in ((encoder, "(", name) for encoder in ("C", "T", "S")) for call in calls)
+    return name in encoded(design)
+
+
+def encoded(design: Design) -> set[str]:
+    """Columns that stand in ``C()``, ``T()`` or ``S()``: categories, whatever their type."""
+    parts = [design.fixed, *(part for group in design.groupings for part in group.parts)]
+    return {name for part in parts for name in _encoded_in(part.text)}
+
+
+@cache
+def _encoded_in(text: str) -> tuple[str, ...]:
+    return read_terms(text).encoded
 
 
 def _items(varying: Varying) -> list[tuple[str, Any]]:

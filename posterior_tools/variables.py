@@ -14,9 +14,9 @@ import pandas as pd
 from popavg._checks import brief, check_choice, listing, suggestion
 from popavg.design import Design
 from popavg.errors import DataError, SpecificationError
-from popavg.formula_terms import read_terms
 from popavg.labels import label_values
 from popavg.posterior_tools._changes import Change, Contrast, Side
+from popavg.posterior_tools.grid import encoded
 
 __all__ = ["LEVELS", "SPREADS", "Contrast", "Variables", "read_contrasts"]
 
@@ -136,15 +136,9 @@ def _changes(design: Design, name: str, asked: Any) -> list[Change]:
         return _of_levels(name, [False, True], asked)
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _of_levels(name, list(column.cat.categories), asked)
-    if not pd.api.types.is_numeric_dtype(column) or name in _encoded(design):
+    if not pd.api.types.is_numeric_dtype(column) or name in encoded(design):
         return _of_levels(name, sorted(set(column)), asked)
     return _of_numbers(column, asked)
-
-
-def _encoded(design: Design) -> set[str]:
-    """Columns that stand in ``C()``: categories, whatever their type."""
-    parts = [design.fixed, *(part for g in design.groupings for part in g.parts)]
-    return {name for part in parts for name in read_terms(part.text).encoded}
 
 
 def _of_levels(name: str, levels: list[Any], asked: Any) -> list[Change]:

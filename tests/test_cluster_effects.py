@@ -142,3 +142,35 @@ def test_seeds_are_checked(seed: object) -> None:
 def test_what_cannot_be_computed_is_an_error() -> None:
     with pytest.raises(ConvergenceError, match="some clusters' effects"):
         draw_effects(one_cluster("log", np.zeros(1)), [1e200], [[1.0]], seed=1)
+
+
+def joint_statistics(root: Floats, *, wrong: float = 1.0, steps: int = 12) -> Floats:
+    """z-scores of moments of u after alternating y given u with u given y (Geweke 2004).
+
+    What is alternated leaves the joint distribution of both as it is: u stays N(0, Σ) if the step
+    is right. ``wrong`` multiplies the root that the step is given.
+    """
+    clusters, rows, rng = 4_000, 4, np.random.default_rng(11)
+    x = np.linspace(-1.0, 1.0, rows)
+    Z = np.column_stack([np.ones(rows), x])[:, : len(root)]
+    row, cluster = np.tile(np.arange(rows), clusters), np.repeat(np.arange(clusters), rows)
+    u = rng.standard_normal((clusters, len(root))) @ root.T
+    for step in range(steps):
+        y = rng.random((clusters, rows)) < special.expit(0.8 * x - 0.3 + u @ Z.T)
+        outcomes = ClusteredOutcomes.build(
+            y.ravel().astype(float), cluster, row=row, Z=Z, link="logit"
+        )
+        u = draw_effects(outcomes, 0.8 * x - 0.3, wrong * root, seed=step)
+    whitened = np.linalg.solve(root, u.T)
+    moments = [whitened, whitened**2 - 1.0, whitened**4 - 3.0]
+    if len(root) == 2:
+        moments.append((whitened[0] * whitened[1])[None])
+    table = np.concatenate(moments)
+    return table.mean(axis=1) / (table.std(axis=1) / np.sqrt(clusters))
+
+
+@pytest.mark.parametrize("root", [[[0.5]], [[3.0]], [[1.5, 0.0], [-0.6, 0.8]]])
+def test_jointly_with_the_outcomes(root: list[list[float]]) -> None:
+    found = joint_statistics(np.array(root))
+    assert np.abs(found).max() < 4.0
+    assert np.abs(joint_statistics(np.array(root), wrong=1.15)).max() > 6.0

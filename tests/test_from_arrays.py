@@ -225,3 +225,12 @@ def test_what_is_not_numbers(name: str, wrong: Any, message: str) -> None:
     good = {"beta": BETA, "cov": COV, "X": X, "Z": Z}
     with pytest.raises(DataError, match=message):
         make(**{name: wrong(np.asarray(good[name], dtype=float))})
+
+
+def test_grids_of_a_fit_without_an_outcome() -> None:
+    """Its formula is one-sided: what stands in ``C()`` is read from its parts."""
+    fit = make()
+    curve = pa.predictions(fit, over={"x0": [0.0, 2.0]})
+    grid = pa.predictions(fit, newdata=pa.datagrid(x0=[0.0, 2.0]))
+    np.testing.assert_allclose(curve.draws, grid.draws, rtol=1e-12)
+    assert curve.labels["x2"].to_list() == pytest.approx([AGE.mean()] * 2)

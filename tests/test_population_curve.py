@@ -191,7 +191,7 @@ def test_given_values_are_sorted(example: xr.DataTree) -> None:
         ({"over": "tim"}, SpecificationError, "'tim' isn't a covariate"),
         ({"over": ["time", "treatment"]}, SpecificationError, "'over' names 2 covariates"),
         ({"over": {"time": [3]}}, DataError, "one value of 'time'"),
-        ({"over": {"time": ["a", "b"]}}, DataError, "the values of 'time' hold 'a', 'b'"),
+        ({"over": {"time": ["a", "b"]}}, DataError, "'time' is given 'a', but it is a number"),
         ({"over": "time", "by": "time"}, SpecificationError, "'time' is in 'over' and in 'by'"),
         ({"over": "time", "n_curves": -1}, SpecificationError, "n_curves=-1"),
         ({"over": "time", "ci_prob": 2}, SpecificationError, "ci_prob=2"),
