@@ -52,9 +52,11 @@ _FEW = 8.0  # trials of an entry up to which a factor is repeated
 _ANGLES = (3.05, 2.89, 2.67, 2.36, 1.98, 1.57, 1.19, 0.85, 0.6, 0.4)
 _GROWTH = tuple(-math.log(math.cos(angle / 2)) for angle in _ANGLES)
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Inlined, because a kernel from the cache may have other copies of its parts than one compiled
+# here: these then sum in another order.
 _summing = njit(
     nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
-    fastmath={"reassoc", "contract", "nsz"},
+    fastmath={"reassoc", "contract", "nsz"}, forceinline=True,
 )  # fmt: skip
 
 

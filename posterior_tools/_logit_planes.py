@@ -44,9 +44,11 @@ _ROOM = 680.0  # logarithm of a product
 _FEW = 8.0  # trials of an entry up to which a factor is repeated
 _MOST = 4096  # trials
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Inlined, because a kernel from the cache may have other copies of its parts than one compiled
+# here: these then sum in another order.
 _summing = njit(
     nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
-    fastmath={"reassoc", "contract", "nsz"},
+    fastmath={"reassoc", "contract", "nsz"}, forceinline=True,
 )  # fmt: skip
 
 

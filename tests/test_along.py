@@ -45,5 +45,5 @@ def test_errors(design: Design) -> None:
         along(design, "g")
     with pytest.raises(DataError, match="one value of 'x'"):
         along(design, {"x": [1.0]})
-    with pytest.raises(DataError, match="'x' is given '.*', but it is a number"):
+    with pytest.raises(DataError, match=r"'x' is given '.*', but it is a number"):
         along(design, {"x": ["a", "b"]})

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from popavg._checks import check_choice, listing, suggestion
+from popavg._checks import brief, check_choice, listing, suggestion
 from popavg.errors import SpecificationError
+
+
+def test_what_is_long_is_told_by_its_type() -> None:
+    assert brief({"x": [1]}) == "{'x': [1]}"
+    assert brief("a" * 200) == "<str>"
+    assert brief(ValueError) == "<class 'ValueError'>"
+
+    class Table:
+        def __repr__(self) -> str:
+            return "two\nlines"
+
+    assert brief(Table()) == "<Table>"
 
 
 def test_listing_quotes_and_cuts() -> None:

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from popavg.errors import DataError
+import popavg as pa
+from popavg.errors import DataError, PopavgError
 from popavg.posterior_tools import draw_block
 from popavg.posterior_tools.draw_block import DrawBlock
 from popavg.posterior_tools.draws import Need, Posterior
@@ -168,3 +169,24 @@ def test_what_overflows_is_refused_without_a_warning(fit: xr.DataTree) -> None:
     with pytest.raises(DataError, match="draws looked at together have no finite answer"):
         evaluate(posterior, First(overflow))
     assert np.isinf(evaluate(posterior, First(overflow), finite=False)).any()
+
+
+@pytest.mark.parametrize("name", ["beta", "sd_g"])
+@pytest.mark.parametrize("size", [1e3, 1e200])
+def test_verbs_refuse_overflow_under_the_log_link(
+    make_fit: MakeFit, frame: pd.DataFrame, name: str, size: float
+) -> None:
+    fit = make_fit("count ~ x + (1 + x | g)", frame, "log", corr={"g": RHO})
+    data = fit["posterior"].to_dataset()
+    data[name] = data[name].where(data["draw"] != 2, size)
+    fit["posterior"] = xr.DataTree(data)
+    for verb in (
+        pa.avg_predictions,
+        pa.avg_comparisons,
+        lambda fit: pa.avg_comparisons(fit, "x", comparison="ratio"),
+        pa.avg_slopes,
+        lambda fit: pa.avg_slopes(fit, "x", slope="eyex"),
+        lambda fit: pa.heterogeneity(fit, "x"),
+    ):
+        with pytest.raises(PopavgError):
+            verb(fit)

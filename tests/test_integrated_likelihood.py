@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mpmath
@@ -471,3 +474,35 @@ def test_newtons_steps_that_go_to_and_fro() -> None:
     at = np.linspace(0.0, 4.0, 40_001)
     density = -0.5 * at**2 - np.logaddexp(0.0, -(eta[:7, None] + 4.30433 * at)).sum(axis=0)
     assert z == pytest.approx(at[density.argmax()], abs=0.25)
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
+from popavg.posterior_tools.integrated_likelihood import value_and_gradient
+
+rng = np.random.default_rng(5)
+Z = np.column_stack([np.ones(350), rng.normal(size=350)])
+for q, root in ((1, [[2.0]]), (2, [[1.5, 0.0], [-0.4, 0.7]])):
+    outcomes = ClusteredOutcomes.build(
+        rng.integers(0, 2, 350), np.arange(350) // 7, row=np.arange(350), Z=Z[:, :q], link="logit"
+    )
+    for _ in range(20):
+        found = value_and_gradient(outcomes, np.round(rng.normal(size=350), 6), root)
+        sys.stdout.write(float(found.value).hex() + found.eta.tobytes().hex())
+        sys.stdout.write(found.root.tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_kernels_from_the_cache_give_the_same_bits(tmp_path: Path) -> None:
+    settings = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    cold, warm = (
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT], env=settings, check=True, capture_output=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert len(cold) > 10_000
+    assert cold == warm
