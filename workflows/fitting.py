@@ -35,7 +35,7 @@ def fit(
     *,
     link: str | Link | None = None,
     priors: Mapping[str, object] | None = None,
-    method: Method | None = None,
+    method: Method = "auto",
     parametrization: Parametrization = "noncentered",
     missing: MissingPolicy = "error",
     keep: str | Sequence[str] = (),
@@ -69,14 +69,14 @@ def fit(
         is no default.
     priors : mapping of str to Prior, optional
         Priors by parameter in place of the defaults, see :func:`popavg.models.glmm`.
-    method : {"latent", "auto", "importance", "nuts"}, optional
+    method : {"auto", "importance", "nuts", "latent"}
         How to draw. ``"importance"``: independent draws from the integrated posterior, weighted by
         importance and resampled, refused where Pareto's k̂ says that they can't be relied on;
         ``"nuts"``: the no-U-turn sampler on the integrated posterior; ``"latent"``: the no-U-turn
         sampler on the parameters and every cluster's effects, for any number of factors and
         effects. ``"auto"`` is importance sampling where it can be, else NUTS, else latent; which
-        one it was and why is printed and stands in the fit's specification. By default
-        ``"latent"`` for a formula; a model is sampled as it was built.
+        one it was and why is printed and stands in the fit's specification. A model is sampled as
+        it was built.
     parametrization : {"noncentered", "centered"}
         What is sampled for the random effects by ``"latent"``; centred is faster where clusters
         are large.
@@ -160,16 +160,15 @@ def fit(
     else:
         _check_alone(data=data, link=link, priors=priors, keep=keep or None)
         problem = problem_of_model(model)
-    chosen: Method = method or ("latent" if problem.model is None else "auto")
     wanted = Wanted(prior, posterior_predictive, log_likelihood)
     if progress:
         print_priors(problem.priors)
     if store is None:
-        return run(problem, sampler, chosen, wanted)
+        return run(problem, sampler, method, wanted)
     added = tuple(additions_of(problem))
-    recipe = Recipe(sampler, chosen, wanted, problem.parametrization, added)
+    recipe = Recipe(sampler, method, wanted, problem.parametrization, added)
     with new_store(store, problem, recipe) as kept:
-        return run(problem, replace(sampler, store=kept), chosen, wanted)
+        return run(problem, replace(sampler, store=kept), method, wanted)
 
 
 def _check_alone(**given: object) -> None:
