@@ -20,6 +20,7 @@ __all__ = [
     "check_dims",
     "check_finite_draws",
     "check_posterior",
+    "check_store",
     "check_values",
     "covariance_root",
     "flat_draws",
@@ -163,7 +164,7 @@ def check_finite_draws(name: object, values: Floats, *, place: Place, store: str
     flat = values.reshape(len(values), -1)
     finite = np.isfinite(flat).all(axis=1)
     if not finite.all():
-        _check_store(store)
+        check_store(store)
         raise DataError(
             f"{(~finite).sum()} of {len(flat)} draws of {str(name)!r}{place.scope} are NaN or "
             f"infinite, first {place.name(int(np.argmin(finite)))}",
@@ -182,7 +183,14 @@ def check_finite_draws(name: object, values: Floats, *, place: Place, store: str
             )
 
 
-def _check_store(store: str) -> None:
+def check_store(store: str) -> None:
+    """A store is where it was; ``""`` and addresses aren't looked at.
+
+    Raises
+    ------
+    StorageError
+        It is gone.
+    """
     if store and "://" not in store and not os.path.exists(store):
         raise StorageError(
             f"the store {store!r}, from which the draws are read when they are needed, is gone",

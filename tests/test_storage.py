@@ -348,3 +348,12 @@ def test_a_netcdf_file_is_not_read_lazily(
     path = pa.save(make_fit("y ~ x + (1 | g)", frame), tmp_path / "fit.nc")
     with pytest.raises(StorageError, match=r"lazy=True.*Allowed: a Zarr directory"):
         pa.load(path, lazy=True)
+
+
+def test_a_store_that_is_gone_is_not_saved_as_nan(fit: xr.DataTree, tmp_path: Path) -> None:
+    path = pa.save(fit, tmp_path / "fit.zarr")
+    lazy = pa.load(path, lazy=True)
+    path.rename(tmp_path / "moved.zarr")
+    with pytest.raises(StorageError, match=r"fit\.zarr.*is gone"):
+        pa.save(lazy, tmp_path / "again.zarr")
+    assert not (tmp_path / "again.zarr").exists()

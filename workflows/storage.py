@@ -15,6 +15,7 @@ import xarray as xr
 
 from popavg._checks import listing
 from popavg.errors import StorageError
+from popavg.posterior_tools._draw_checks import check_store, store_of
 from popavg.posterior_tools.draws import read_specification
 from popavg.specification import ATTRIBUTE, Specification
 
@@ -51,8 +52,8 @@ def save(fit: xr.DataTree, path: PathLike, *, overwrite: bool = False) -> Path:
     Raises
     ------
     StorageError
-        The ending is another one, the path exists, its folder doesn't, or writing failed; the
-        file that was there is then unchanged.
+        The ending is another one, the path exists, its folder doesn't, or writing failed, the
+        store that the fit reads from being gone, say; the file that was there is then unchanged.
 
     Notes
     -----
@@ -68,10 +69,13 @@ def save(fit: xr.DataTree, path: PathLike, *, overwrite: bool = False) -> Path:
     """
     target = as_path(path, ())
     read_specification(fit)
+    store = store_of(fit)
+    check_store(store)
     write = _writer(fit, target)
     _check_target(target, overwrite=overwrite)
     with replacing(target) as scratch:
         write(scratch)
+        check_store(store)
     return target
 
 
