@@ -120,7 +120,7 @@ def stop_after(draws: int, monkeypatch: pytest.MonkeyPatch, *, tune: int) -> Non
     monkeypatch.setattr(streaming._Writer, "_append", appended)
 
 
-@pytest.fixture(scope="module", params=["latent", "nuts"])
+@pytest.fixture(scope="module", params=["latent"])
 def killed(request: Any, frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a process left that was killed in the middle of sampling, 300 draws short."""
     path = tmp_path_factory.mktemp("killed") / "run.zarr"
@@ -282,7 +282,7 @@ def test_a_process_that_draws_can_be_read_but_not_joined(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["latent", "nuts"])
+@pytest.mark.parametrize("method", ["nuts"])
 def test_ctrl_c_keeps_whole_draws_on_the_disk_too(
     method: str, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
