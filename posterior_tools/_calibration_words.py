@@ -25,7 +25,7 @@ _POWER = 0.8
 
 def calibration_words(found: Calibration) -> tuple[str, ...]:
     """The verdict, what it can't see, failures, and what else was odd."""
-    return tuple([*_verdict(found), *_oddities(found)])
+    return (*_verdict(found), *_oddities(found))
 
 
 def _verdict(found: Calibration) -> Iterator[str]:
@@ -36,8 +36,8 @@ def _verdict(found: Calibration) -> Iterator[str]:
     outside = table[table["verdict"] == "not uniform"]
     if len(outside):
         named = ", ".join(
-            f"{row.quantity} (p = {_small(row.p_value)}: {row.shape})"
-            for row in outside.itertuples()
+            f"{row['quantity']} (p = {_small(row['p_value'])}: {row['shape']})"
+            for row in outside.to_dict("records")
         )
         some = f"{len(outside)} of {len(table)} quantities"
         yield f"Not calibrated: the ranks of {some} aren't uniform: {named}."
@@ -74,8 +74,8 @@ def _oddities(found: Calibration) -> Iterator[str]:
         yield f"Drawn by {', '.join(f'{name} ({n} runs)' for name, n in methods.items())}."
     if constant := [run for run in fitted if run.constant]:
         yield (
-            f"In {_runs(constant)} ({_named(constant)}) all outcomes were the same; they count like "
-            "the others, though pa.fit refuses such data."
+            f"In {_runs(constant)} ({_named(constant)}) all outcomes were the same; they count "
+            "like the others, though pa.fit refuses such data."
         )
     if divergent := [run for run in fitted if run.divergences]:
         yield f"{_runs(divergent)} had divergent draws ({_named(divergent)})."
@@ -128,11 +128,10 @@ def _caption(found: Calibration) -> tuple[str, str]:
 
 
 def _cells(found: Calibration) -> list[tuple[str, ...]]:
-    rows = [("quantity", "mean rank", "p-value", "verdict", "")]
-    rows += [
-        (row.quantity, f"{row.mean_rank:.3f}", _small(row.p_value), row.verdict, row.shape)
-        for row in found.to_frame().itertuples()
-    ]
+    rows: list[tuple[str, ...]] = [("quantity", "mean rank", "p-value", "verdict", "")]
+    for row in found.to_frame().to_dict("records"):
+        numbers = f"{row['mean_rank']:.3f}", _small(row["p_value"])
+        rows.append((row["quantity"], *numbers, row["verdict"], row["shape"]))
     return rows
 
 

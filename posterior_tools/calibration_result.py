@@ -133,9 +133,7 @@ class Calibration:
             )
             for name, part in parts.items()
         }
-        return xr.Dataset(
-            variables, coords={"run": [run.run for run in fitted], "quantity": names}
-        )
+        return xr.Dataset(variables, coords={"run": [run.run for run in fitted], "quantity": names})
 
     def ranks(self, quantity: str) -> Any:
         """Ranks of one quantity, without runs in which it isn't defined.
@@ -315,11 +313,14 @@ def envelope(prob: float | None) -> float:
 
 
 def _shape(place: Any) -> str:
-    """What the ranks, as shares, say of the draws: the larger of two standardised deviations."""
+    """What the ranks, as shares, say of the draws: whether their mean or their spread is off.
+
+    Ranks that are all at one end are far from the middle too: the mean counts twice.
+    """
     if not len(place):
         return ""
     runs = len(place)
     shift = (place.mean() - 0.5) * np.sqrt(12 * runs)
     spread = (np.square(place - 0.5).mean() - 1 / 12) * np.sqrt(180 * runs)
-    words, score = (PLACES, shift) if abs(shift) >= abs(spread) else (WIDTHS, spread)
+    words, score = (PLACES, shift) if 2 * abs(shift) >= abs(spread) else (WIDTHS, spread)
     return words[int(score > 0)]

@@ -118,8 +118,10 @@ def rank_band(runs: int, draws: int, prob: float) -> tuple[Ints, Ints]:
 
     Returns
     -------
-    lower, upper : numpy.ndarray of int, shape (draws,)
-        Ends of the band, for :func:`rank_counts`; both belong to it.
+    lower : numpy.ndarray of int, shape (draws,)
+        Lower ends of the band, for :func:`rank_counts`; both ends belong to it.
+    upper : numpy.ndarray of int, shape (draws,)
+        Upper ends.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def _level(runs: int, draws: int, prob: float) -> float:
 def _tails(runs: int, draws: int) -> Floats:
     """Twice the smaller tail of Binomial(runs, z_i) at r, shape (draws, runs + 1)."""
     z = (np.arange(1, draws + 1) / (draws + 1))[:, None]
-    r = np.arange(runs + 1.0)
+    r = np.arange(runs + 1)
     upper = np.concatenate([np.ones((draws, 1)), bdtrc(r[:-1], runs, z)], axis=1)
     return 2.0 * np.minimum(bdtr(r, runs, z), upper)
 
@@ -175,19 +177,18 @@ def _exit_probability(runs: int, draws: int, gamma: float) -> float:
     if not inside.any(axis=1).all():
         return 1.0
     firsts, lasts = inside.argmax(axis=1), runs - inside[:, ::-1].argmax(axis=1)
-    r, chance, left = np.zeros(1), np.ones(1), 0.0
-    log_factorial = gammaln(np.arange(runs + 1.0) + 1.0)
-    for i, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
+    r, chance, left = np.zeros(1, dtype=np.int64), np.ones(1), 0.0
+    log_factorial = gammaln(np.arange(runs + 1) + 1.0)
+    for i, (first, last) in enumerate(zip(firsts.tolist(), lasts.tolist(), strict=True)):
         share, rest = 1.0 / (draws + 1 - i), runs - r
         below = np.where(first > r, bdtr(np.maximum(first - r - 1, 0), rest, share), 0.0)
         above = np.where(last < runs, bdtrc(np.minimum(last - r, rest), rest, share), 0.0)
         above = np.where(last < r, 1.0, above)
         left += float(chance @ (below + above))
-        s = np.arange(first, last + 1.0)
-        steps = (s[None] - r[:, None]).astype(np.int64)
+        s = np.arange(first, last + 1)
+        steps, others = s[None] - r[:, None], (runs - s)[None]
         possible = np.maximum(steps, 0)
-        whole, others = rest.astype(np.int64)[:, None], (runs - s).astype(np.int64)[None]
-        log_chance = log_factorial[whole] - log_factorial[possible] - log_factorial[others]
+        log_chance = log_factorial[rest][:, None] - log_factorial[possible] - log_factorial[others]
         log_chance += possible * np.log(share) + others * np.log1p(-share)
         chance = chance @ np.where(steps >= 0, np.exp(log_chance), 0.0)
         r = s

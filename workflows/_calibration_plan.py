@@ -85,7 +85,11 @@ class Plan:
 def _digest(problem: Problem) -> str:
     """The design in a few letters; not the outcomes."""
     matrices, trials = problem.design.matrices, problem.design.response.trials
-    arrays = [matrices.X, matrices.offset, np.zeros(0) if trials is None else trials]
+    arrays: list[NDArray[Any]] = [
+        matrices.X,
+        matrices.offset,
+        np.zeros(0) if trials is None else trials,
+    ]
     arrays += [part for group in matrices.groups for part in (group.Z, group.index)]
     found = hashlib.sha256()
     for array in arrays:
@@ -122,8 +126,7 @@ class Worker:
         *,
         begin: float,
     ) -> CalibrationRun:
-        joined = xr.concat([made.truth, drawn.posterior], dim="draw", join="override")
-        joined = joined.assign_coords(draw=range(joined.sizes["draw"]))
+        joined = _joined(made.truth, drawn.posterior)
         values, undefined = self.quantities.compute(made.problem, joined, seeds[0])
         rng = np.random.default_rng(seeds[1])
         y = made.problem.design.response
@@ -147,6 +150,22 @@ class Worker:
             ),
             undefined=undefined,
         )
+
+
+def _joined(truth: xr.Dataset, posterior: xr.Dataset) -> xr.Dataset:
+    """The truth, then the draws; NaN for what wasn't drawn."""
+    count = posterior.sizes["draw"]
+    variables: dict[str, Any] = {}
+    for name, value in truth.data_vars.items():
+        dims = value.dims
+        first = value.to_numpy()
+        if name in posterior:
+            rest = posterior[name].transpose(*dims).to_numpy()
+        else:
+            rest = np.full((1, count, *first.shape[2:]), np.nan)
+        variables[str(name)] = (dims, np.concatenate([first, rest], axis=1))
+    coords = {name: value for name, value in truth.coords.items() if name != "draw"}
+    return xr.Dataset(variables, coords=coords | {"draw": range(count + 1)})
 
 
 def _since(begin: float) -> float:

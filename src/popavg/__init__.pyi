@@ -3,6 +3,7 @@ from .datasets import list_datasets, load_dataset
 from .links import LINKS, Link, get_link
 from .models.gee import gee
 from .posterior_tools.add_effects import add_cluster_effects
+from .posterior_tools.calibration_result import Calibration
 from .posterior_tools.check_result import Check
 from .posterior_tools.coefficients import population_coefficients
 from .posterior_tools.comparison import Comparison
@@ -20,6 +21,7 @@ from .posterior_tools.plot_verbs import plot_comparisons, plot_predictions, plot
 from .posterior_tools.predictions import avg_predictions, predictions
 from .posterior_tools.slopes import avg_slopes, slopes
 from .priors import Prior
+from .workflows.calibration import calibrate
 from .workflows.checking import check
 from .workflows.compare import compare_gee
 from .workflows.fitting import fit
@@ -32,6 +34,7 @@ from .workflows.storage import load, save
 
 __all__ = [
     "LINKS",
+    "Calibration",
     "Check",
     "Comparison",
     "Estimates",
@@ -42,6 +45,7 @@ __all__ = [
     "avg_comparisons",
     "avg_predictions",
     "avg_slopes",
+    "calibrate",
     "check",
     "compare_gee",
     "comparisons",
