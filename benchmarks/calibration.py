@@ -19,9 +19,10 @@ import pandas as pd
 
 import popavg as pa
 from popavg.posterior_tools.calibration_plot import plot_calibration
+from popavg.workflows.methods import Method
 
 FORMULA = "y ~ arm + visit + (1 | patient)"
-ROUTES = ("importance", "nuts", "latent")
+ROUTES: tuple[Method, ...] = ("importance", "nuts", "latent")
 
 
 def design(clusters: int = 30, size: int = 4) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def design(clusters: int = 30, size: int = 4) -> pd.DataFrame:
     )
 
 
-def calibrated(route: str, runs: int, jobs: int, store: Path) -> pa.Calibration:
+def calibrated(route: Method, runs: int, jobs: int, store: Path) -> pa.Calibration:
     """All runs of a route, those that are stored read."""
     begin = time.perf_counter()
     store.mkdir(exist_ok=True)
@@ -57,13 +58,15 @@ def calibrated(route: str, runs: int, jobs: int, store: Path) -> pa.Calibration:
 def main() -> None:
     """Read the command line, run, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("routes", nargs="*", metavar="route", help=f"of {', '.join(ROUTES)}")
+    parser.add_argument("routes", nargs="*", metavar="route", help=", ".join(ROUTES))
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--store", type=Path, default=Path("calibration-runs"))
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     routes = given.routes or [name for name in ROUTES if (given.store / name).exists()]
+    if not routes or set(routes) - set(ROUTES):
+        parser.error(f"no route to calibrate: name some of {', '.join(ROUTES)}")
     found = {name: calibrated(name, given.runs, given.jobs, given.store) for name in routes}
     if given.picture is not None:
         plot_calibration(found).savefig(given.picture)

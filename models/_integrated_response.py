@@ -13,8 +13,10 @@ from pytensor.tensor.variable import TensorVariable
 
 from popavg.design import Design
 from popavg.errors import SpecificationError
+from popavg.models.bridge import Bridge
 from popavg.models.integrated import integrated_log_likelihood
 from popavg.models.likelihoods import response_drawer
+from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_design import IntegratedDesign
 
 __all__ = ["observe_clusters"]
@@ -72,11 +74,16 @@ def observe_clusters(
         dist=_drawer(design, integrated),
         logp=logp,
         signature="(m),(q,q)->(n)" if sigma is None else "(m),(q,q),()->(n)",
-        class_name=f"Integrated{family.name.capitalize()}{outcomes.link.name.capitalize()}",
+        class_name=_class_name(outcomes),
         observed=y,
         dims="obs",
     )
     return cast(TensorVariable, observed)
+
+
+def _class_name(outcomes: ClusteredOutcomes) -> str:
+    words = ("Bridge" if outcomes.bridge else "", outcomes.family.name, outcomes.link.name)
+    return f"Integrated{''.join(word.capitalize() for word in words)}"
 
 
 def _drawer(design: Design, integrated: IntegratedDesign) -> Callable[..., TensorVariable]:
@@ -87,6 +94,9 @@ def _drawer(design: Design, integrated: IntegratedDesign) -> Callable[..., Tenso
 
     def draw(*given: TensorVariable) -> TensorVariable:
         eta, root = given[:2]
+        if outcomes.bridge:
+            u = Bridge.dist(sd=root[0, 0], size=len(group.levels))
+            return draw_response(eta[integrated.rows] + u[group.index], None)
         z = pm.Normal.dist(0.0, 1.0, size=(len(group.levels), size))
         predictor = eta[integrated.rows]
         for i in range(size):

@@ -52,8 +52,10 @@ def pack(outcomes: ClusteredOutcomes) -> tuple[Ints, Floats]:
     return np.concatenate(ints).astype(np.int64), np.concatenate(floats).astype(np.float64)
 
 
-def make_call(link: str, n_effects: int, *, gaussian: bool) -> tuple[Call, str]:
+def make_call(outcomes: ClusteredOutcomes) -> tuple[Call, str]:
     """A function for numba: packed outcomes, eta, root and sigma to value and gradients.
+
+    Of the outcomes their kind counts alone: link, number of effects, distributions.
 
     Returns
     -------
@@ -63,10 +65,12 @@ def make_call(link: str, n_effects: int, *, gaussian: bool) -> tuple[Call, str]:
     key : str
         What tells it from others, this module's text included, for caches on the disk.
     """
-    if gaussian:
+    n_effects, name = outcomes.n_effects, outcomes.link.name
+    if outcomes.family.has_scale:
         name, call = "gaussian", _make_gaussian(_gaussian_kernel(), n_effects)
     else:
-        name, call = link, _make(_kernels(link, n_effects), link, n_effects)
+        call = _make(_kernels(outcomes), outcomes)
+        name = f"bridge_{name}" if outcomes.bridge else name
     text = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     return call, f"integrated_{name}_{n_effects}_{text}"
 
@@ -105,7 +109,7 @@ def _example(n_effects: int) -> tuple[Data, tuple[Floats, Floats], Setting, Resu
     data = Data(whole, whole, numbers, numbers, np.zeros((1, n_effects)))
     root = np.zeros((n_effects, n_effects))
     result = Result(numbers, numbers, np.zeros((1, n_effects, n_effects)), numbers)
-    return data, (numbers, root), Setting(0, 1, True, 1.0, 0.0), result
+    return data, (numbers, root), Setting(0, 1, True, 1.0, 0.0, False), result
 
 
 @_compiled
@@ -114,9 +118,10 @@ def _none(arguments: Any) -> None:
     arguments[3].error[:] = np.nan
 
 
-def _kernels(link: str, n_effects: int) -> tuple[Any, Any]:
+def _kernels(outcomes: ClusteredOutcomes) -> tuple[Any, Any]:
     """The fast rule and the one for the clusters that it leaves."""
-    direct, general = kernels(link, n_effects)
+    link, n_effects = outcomes.link.name, outcomes.n_effects
+    direct, general = kernels(link, n_effects, bridge=outcomes.bridge)
     example = _example(n_effects)
     first = _none if direct is None else _named(direct, example)
     return first, _named(general, (MARKERS[link], *example))
@@ -177,8 +182,9 @@ def _vary(Z: Floats) -> bool:
     return different > 0
 
 
-def _make(kernels: tuple[Any, Any], link: str, n_effects: int) -> Call:
-    (direct, general), marker, largest = kernels, MARKERS[link], LARGEST_SLOPE
+def _make(kernels: tuple[Any, Any], outcomes: ClusteredOutcomes) -> Call:
+    (direct, general), marker, largest = kernels, MARKERS[outcomes.link.name], LARGEST_SLOPE
+    n_effects, bridge = outcomes.n_effects, outcomes.bridge
 
     @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
     def integrated_likelihood(packed, eta, root, sigma):  # noqa: ANN001, ANN202
@@ -193,7 +199,7 @@ def _make(kernels: tuple[Any, Any], link: str, n_effects: int) -> Call:
         )
         if not _usable(floats, eta, root, largest):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
-        setting = Setting(0, clusters, True, 1.0, 0.0)
+        setting = Setting(0, clusters, True, 1.0, 0.0, bridge)
         if not _vary(data.Z):
             direct((data, (eta, root), setting, result))
         general((marker, data, (eta, root), setting, result))
@@ -221,7 +227,7 @@ def _make_gaussian(kernel: Any, q: int) -> Call:
         if not (_usable(floats, eta, root, np.finfo(np.float64).max) and sigma > 0.0):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
         padded = Data(data.starts, data.row, data.y, data.n, Z)
-        setting = Setting(0, clusters, True, 1.0, 0.0)
+        setting = Setting(0, clusters, True, 1.0, 0.0, False)
         kernel((padded, (eta, wide, sigma), setting, result, (within, by_sigma)))
         value, by_root = _collect(padded, multiplicity, result, by_eta)
         if np.isnan(value):

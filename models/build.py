@@ -154,7 +154,7 @@ def _add_integrated(model: pm.Model, known: _Known) -> TensorVariable:
     design = known.design
     integrated = IntegratedDesign.build(design, known.link, known.family)
     eta = _fixed_effects(model, known, integrated.matrices)
-    root = add_root(integrated.group, known.priors)
+    root = add_root(integrated.group, known.priors, known.link.mixing)
     observe_clusters(design, integrated, eta=eta, root=root, sigma=known.sigma())
     return eta[integrated.rows]
 

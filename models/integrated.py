@@ -100,7 +100,8 @@ def integrated_log_likelihood(
     eta : TensorVariable, shape (distinct rows,)
         Predictors of the distinct rows, u = 0.
     root : TensorVariable, shape (effects, effects)
-        Lower triangular root L of the effects' covariance L L'; for an intercept [[τ]].
+        Lower triangular root L of the effects' covariance L L'; for an intercept [[τ]], also
+        where the outcomes' link has bridge-distributed ones.
     sigma : TensorVariable, optional
         Gaussian outcomes: residual standard deviation.
 
@@ -152,9 +153,7 @@ def integrated_log_likelihood(
 def _for_numba(
     op: IntegratedLikelihood, node: Apply | None = None, **_: Any
 ) -> tuple[Callable[..., Any], str]:
-    outcomes = op.outcomes
-    gaussian = outcomes.family.has_scale
-    call, key = make_call(outcomes.link.name, outcomes.n_effects, gaussian=gaussian)
+    call, key = make_call(op.outcomes)
 
     @numba_njit
     def integrated_likelihood(eta, root, sigma, ints, floats):  # noqa: ANN001, ANN202, PLR0917

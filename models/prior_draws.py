@@ -9,8 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from popavg.bridge import attenuation_of_sd
 from popavg.design import Design, GroupDesign
 from popavg.links import Link
+from popavg.mixing import BRIDGE
 from popavg.models.baseline import BASELINE, baseline_of
 from popavg.models.default_priors import correlation_name, sd_names
 from popavg.priors import Prior
@@ -49,7 +51,8 @@ def prior_draws(
     Returns
     -------
     xarray.Dataset
-        ``beta``, ``sd_<g>``, ``corr_<g>`` and ``sigma`` as in a fit; no clusters' effects.
+        ``beta``, ``sd_<g>``, ``corr_<g>``, ``sigma`` and, of a bridge distribution, ``phi_<g>`` as
+        in a fit; no clusters' effects.
 
     Notes
     -----
@@ -87,6 +90,9 @@ def prior_draws(
         ]
         coords[dims] = labels
         variables[f"sd_{group.name}"] = (("chain", "draw", dims), np.stack(columns, axis=1)[None])
+        if link.mixing.name == BRIDGE.name:
+            phi = attenuation_of_sd(variables[f"sd_{group.name}"][1])
+            variables[f"phi_{group.name}"] = (("chain", "draw", dims), phi)
         if len(labels) > 1:
             coords[f"{dims}_other"] = labels
             correlation = _group_correlation(group, priors, draws, rng)

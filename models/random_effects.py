@@ -100,7 +100,9 @@ def add_random_effects(
     return _rows(group, columns)
 
 
-def add_root(group: GroupDesign, priors: Mapping[str, Prior]) -> TensorVariable:
+def add_root(
+    group: GroupDesign, priors: Mapping[str, Prior], mixing: Mixing = NORMAL
+) -> TensorVariable:
     """Add ``sd_<g>`` and ``corr_<g>`` to the model whose context is open, and no effects.
 
     Parameters
@@ -109,6 +111,8 @@ def add_root(group: GroupDesign, priors: Mapping[str, Prior]) -> TensorVariable:
         Names and effects.
     priors : mapping of str to Prior
         Complete priors, as :func:`popavg.models.default_priors.resolve_priors` returns.
+    mixing : Mixing
+        Distribution of the effects. With the bridge distribution ``phi_<g>`` is added too.
 
     Returns
     -------
@@ -116,6 +120,8 @@ def add_root(group: GroupDesign, priors: Mapping[str, Prior]) -> TensorVariable:
         The lower triangular root L of the effects' covariance Σ = L L'.
     """
     sd, factor = _add_scales(group, priors)
+    if mixing.name != NORMAL.name:
+        _add_attenuation(group, sd)
     size = len(group.effects)
     if size == 1:
         return sd.reshape((1, 1))
@@ -223,11 +229,15 @@ def _bridge_intercept(
 ) -> TensorVariable:
     """Bridge-distributed intercepts of the clusters; adds ``phi_<g>``."""
     name = group.name
-    pm.Deterministic(f"phi_{name}", attenuation(sd)[0], dims=f"effect_{name}")
+    _add_attenuation(group, sd)
     if parametrization == "centered":
         return Bridge(f"_u_{name}_0", sd=sd[0], dims=name)
     z = pm.Normal(f"_z_{name}", 0.0, 1.0, dims=(name, f"effect_{name}"))
     return bridge_from_normal(z[:, 0], sd[0])
+
+
+def _add_attenuation(group: GroupDesign, sd: TensorVariable) -> None:
+    pm.Deterministic(f"phi_{group.name}", attenuation(sd)[0], dims=f"effect_{group.name}")
 
 
 def _combination(

@@ -34,7 +34,7 @@ from popavg.posterior_tools._integrated_line import CUT, find_mode, make_tables,
 from popavg.posterior_tools._integrated_links import Rows, Work, block
 from popavg.posterior_tools._plane_mode import Plane, plane_mode, set_slopes, shift
 
-__all__ = ["Members", "draw_lines", "draw_normals", "draw_planes"]
+__all__ = ["Members", "draw_lines", "draw_normals", "draw_planes", "seed_state", "uniform"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -74,12 +74,12 @@ def _mix(x: Any) -> Any:
 
 
 @_compiled
-def _seed(state: NDArray[np.uint64], seed: Any, cluster: Any) -> None:
+def seed_state(state: NDArray[np.uint64], seed: Any, cluster: Any) -> None:
     state[0] = _mix(_mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(cluster + 1))
 
 
 @_compiled
-def _uniform(state: NDArray[np.uint64]) -> float:
+def uniform(state: NDArray[np.uint64]) -> float:
     """In (0, 1)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     return (np.float64(_mix(state[0]) >> np.uint64(12)) + 0.5) * 2.0**-52
@@ -106,7 +106,7 @@ def _propose(
 ) -> tuple[float, float, bool]:
     """A place in units of the lattice, a level, and whether the chord there is above it."""
     low, high = ends
-    target = _uniform(state) * cells.mass[high - 1]
+    target = uniform(state) * cells.mass[high - 1]
     first, last = low, high - 1
     while first < last:
         middle = (first + last) // 2
@@ -114,8 +114,8 @@ def _propose(
             first = middle + 1
         else:
             last = middle
-    share = _uniform(state)
-    level = cells.bound[first] + math.log(_uniform(state))
+    share = uniform(state)
+    level = cells.bound[first] + math.log(uniform(state))
     chord = (1.0 - share) * cells.height[first] + share * cells.height[first + 1]
     return first + share, level, level <= chord
 
@@ -197,7 +197,7 @@ def draw_lines(
 ) -> None:
     """One draw of every cluster's effect into ``out`` (clusters, 1)."""
     eta, root, seed = parameters
-    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0)
+    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0, False)
     most = largest_cluster(data, setting)
     work, scratch, cells = make_work(most, most, 1), np.zeros((4, most)), _make_cells()
     state = np.zeros(1, np.uint64)
@@ -208,7 +208,7 @@ def draw_lines(
         place, ends = _line_cells(link, rows, work, cells, 0.0)
         for m in range(members.starts[i], members.starts[i + 1]):
             cluster = members.order[m]
-            _seed(state, seed, cluster)
+            seed_state(state, seed, cluster)
             z = _draw_line(link, rows, work, cells, (place, ends, state))
             out[cluster, 0] = root[0, 0] * z
 
@@ -267,7 +267,7 @@ def draw_planes(
 ) -> None:
     """One draw of every cluster's two effects into ``out`` (clusters, 2)."""
     eta, root, seed = parameters
-    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0)
+    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0, False)
     most = largest_cluster(data, setting)
     work, scratch, cells = make_work(most, most, 2), np.zeros((6, most)), _make_cells()
     plane, state, other = Plane(scratch[4], scratch[5]), np.zeros(1, np.uint64), _make_cells()
@@ -277,7 +277,7 @@ def draw_planes(
         place, ends, line = _plane_cells(link, rows, work, plane, cells)
         for m in range(members.starts[i], members.starts[i + 1]):
             cluster = members.order[m]
-            _seed(state, seed, cluster)
+            seed_state(state, seed, cluster)
             if not math.isfinite(place[0] + place[2]):
                 out[cluster] = math.nan
                 continue
@@ -322,9 +322,9 @@ def draw_normals(
         free = c - b * b / a
         for m in range(members.starts[i], members.starts[i + 1]):
             cluster = members.order[m]
-            _seed(state, seed, cluster)
-            size = math.sqrt(-2.0 * math.log(_uniform(state)))
-            angle = 2.0 * math.pi * _uniform(state)
+            seed_state(state, seed, cluster)
+            size = math.sqrt(-2.0 * math.log(uniform(state)))
+            angle = 2.0 * math.pi * uniform(state)
             second = (q - b * p / a) / free + size * math.sin(angle) / math.sqrt(free)
             first = (p - b * second) / a + size * math.cos(angle) / math.sqrt(a)
             out[cluster, 0] = root[0, 0] * first

@@ -1,18 +1,9 @@
 r"""The logit's integrals along one line, without a logarithm at the nodes.
 
-Where all rows have the slope t, the integrand at z is exp(s t z - z²/2) / ∏ (1 + exp(v_j + t z))
-times a constant, s being the sum of y. The nodes lie about 0 and clusters share them, with tables
-of exp(t z) and of the numerators: a trial costs a multiplication, an addition and a multiplication
-at each node, a cluster a division.
-
-Notes
------
-The step needs no mode. On the line Im z = a the integrand of n trials is at most
-exp(a²/2) cos(t a / 2)^-n times as large as on the real one, and its poles are at t a = pi: the
-error of the trapezoid rule (Trefethen & Weideman 2014, SIAM Review 56:385) is below
-2 exp(-2 pi a / h + a²/2 - n log cos(t a / 2)) of the integral, for any a. `_step` takes the
-largest h that makes this 2 exp(-`BOUND`) for one of some a; it is far less where the trials'
-probabilities aren't all 1/2.
+Where all rows have the same effect u, the integrand is exp(s u) / ∏ (1 + exp(v_j + u)) times a
+constant and the density of u, s being the sum of y. Clusters share nodes, with tables of exp(u)
+and of the numerators (:mod:`popavg.posterior_tools._logit_tables`): a trial costs a
+multiplication, an addition and a multiplication at each node, a cluster a division.
 """
 
 # ruff: noqa: C901, PLR0915, PLR0917  (numba: no keyword-only arguments, calls cost in its loops)
@@ -20,37 +11,35 @@ probabilities aren't all 1/2.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from popavg.posterior_tools._bridge_nodes import alias
 from popavg.posterior_tools._integrated_kernels import LOG_ROOT_2PI, Data, Result, Setting
 from popavg.posterior_tools._integrated_math import exp, log
+from popavg.posterior_tools._logit_tables import (
+    BOUND,
+    LADDER,
+    TOGETHER,
+    make_tables,
+    numerator,
+    rung,
+)
 
 __all__ = ["BOUND", "CUT", "integrate_logit_lines"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
-BOUND = 20.0
-"""The error of the rule is below 2 exp(-20) of a cluster's likelihood, and far less mostly."""
-
 CUT = 24.0
 """Terms below exp(-24) of the sum don't count."""
 
-_EASY = 30.0  # the same where few nodes are needed
-_LADDER = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-_POWERS = 33  # successes, and one, up to which numerators are kept
-_NODES = 2048
-_REACH = 8.3  # of the nodes about 0
-_LARGEST = 690.0  # |v + t z|
-_TOGETHER = 84.0  # |v + t z| up to which eight factors are multiplied
+_LARGEST = 690.0  # |v + u|
+_LARGEST_ALIAS = 1e-9  # error of a rule for bridge-distributed effects, as a harmonic tells it
 _ROOM = 680.0  # logarithm of a product
 _FEW = 8.0  # trials of an entry up to which a factor is repeated
-_ANGLES = (3.05, 2.89, 2.67, 2.36, 1.98, 1.57, 1.19, 0.85, 0.6, 0.4)
-_GROWTH = tuple(-math.log(math.cos(angle / 2)) for angle in _ANGLES)
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # Inlined, because a kernel from the cache may have other copies of its parts than one compiled
 # here: these then sum in another order.
@@ -58,97 +47,6 @@ _summing = njit(
     nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
     fastmath={"reassoc", "contract", "nsz"}, forceinline=True,
 )  # fmt: skip
-
-
-class _Tables(NamedTuple):
-    """For each rung of the ladder of trials: nodes, step, exp(t z), exp(s t z - z²/2).
-
-    The second half of the rows of ``up`` is for twice as many nodes.
-    """
-
-    nodes: Ints
-    h: Floats
-    up: Floats
-    power: Floats
-    built: Ints
-
-
-@_compiled
-def _step(slope: float, trials: float) -> float:
-    """Step that needs no mode."""
-    steepness = abs(slope)
-    widest = math.sqrt(_EASY / (0.5 + 0.13 * trials * steepness * steepness))
-    if widest * steepness < 0.8:  # -log cos(x) < 0.52 x² up to 0.4
-        return math.pi * widest / _EASY
-    h = 0.0
-    for i in range(len(_ANGLES)):
-        a = _ANGLES[i] / steepness
-        h = max(h, 2.0 * math.pi * a / (BOUND + 0.5 * a * a + trials * _GROWTH[i]))
-    return h
-
-
-@_compiled
-def _rung(trials: float) -> int:
-    level = 0
-    while level < len(_LADDER) and trials > _LADDER[level]:
-        level += 1
-    return level
-
-
-@_compiled
-def _make_tables(trials: Floats, slope: float, finer: float) -> _Tables:
-    """Rungs that clusters of so many trials need; without nodes where these would be too many."""
-    rungs = len(_LADDER)
-    used, h, nodes = np.zeros(rungs), np.zeros(rungs), np.zeros(rungs, np.int64)
-    for i in range(trials.size):
-        level = _rung(trials[i])
-        if level < rungs:
-            used[level] = max(used[level], trials[i])
-    widest, powers = 0, 0
-    for level in range(rungs):
-        if used[level] == 0.0:
-            continue
-        h[level] = finer * _step(slope, _LADDER[level])
-        size = 8 * math.ceil(_REACH / (4.0 * h[level]))
-        if size <= _NODES:
-            nodes[level], widest = size, max(widest, size)
-            powers = max(powers, min(int(used[level]) + 1, _POWERS))
-    tables = _Tables(
-        nodes,
-        h,
-        np.empty((2 * rungs, 2 * widest)),
-        np.empty((rungs * powers, widest)),
-        np.zeros((rungs, powers), np.int64),
-    )
-    for level in range(rungs):
-        _fill(tables.up, level, nodes[level], slope * h[level])
-    return tables
-
-
-@_compiled
-def _fill(up: Floats, row: int, nodes: int, rise: float) -> None:
-    for k in range(nodes):
-        up[row, k] = exp(rise * (k - nodes // 2))
-
-
-@_compiled
-def _numerator(power: Floats, built: Ints, up: Floats, at: tuple[int, int, int], h: float) -> int:
-    """The row of ``power`` that holds exp(s t z - z²/2); ``at`` is the level, its nodes, and s."""
-    level, nodes, successes = at
-    first = level * built.shape[1]
-    if built[level, 0] == 0:
-        for k in range(nodes):
-            z = h * (k - nodes // 2)
-            power[first, k] = exp(-0.5 * z * z)
-        built[level, 0] = 1
-    s = successes
-    while built[level, s] == 0:
-        s -= 1
-    for done in range(s, successes):
-        for k in range(nodes):
-            power[first + done + 1, k] = power[first + done, k] * up[level, k]
-        built[level, done + 1] = 1
-    return first + successes
 
 
 @_summing
@@ -176,14 +74,13 @@ def _divide(power: Floats, row: int, nodes: int, product: Floats) -> float:
 
 @_summing
 def _exponentials(
-    product: Floats, logs: Floats, nodes: int, line: tuple[float, float]
+    product: Floats, logs: Floats, successes: float, line: tuple[Floats, Floats]
 ) -> tuple[float, float]:
     """The integrand where the product had to be logged, its sum, and the logarithm taken out."""
-    h, slope = line
-    largest = -math.inf
+    effect, log_weight = line
+    largest, nodes = -math.inf, effect.size
     for k in range(nodes):
-        z = h * (k - nodes // 2)
-        logs[k] = slope * z - 0.5 * z * z - (logs[k] + log(product[k]))
+        logs[k] = successes * effect[k] + log_weight[k] - (logs[k] + log(product[k]))
     for k in range(nodes):
         largest = max(largest, logs[k])
     total = 0.0
@@ -240,10 +137,10 @@ def _gather_alone(e: float, up: Floats, weight: Floats, column: Floats) -> float
 
 
 @_summing
-def _moment(weight: Floats, start: float, h: float) -> float:
+def _moment(weight: Floats, at: Floats) -> float:
     total = 0.0
     for k in range(weight.size):
-        total += weight[k] * (start + h * k)
+        total += weight[k] * at[k]
     return total
 
 
@@ -285,7 +182,7 @@ def _product(
     nodes = at[1]
     for k in range(nodes):
         product[k] = 1.0
-    if most > _TOGETHER:
+    if most > TOGETHER:
         for k in range(nodes):
             logs[k] = 0.0
         for p in range(count):
@@ -313,7 +210,7 @@ def integrate_logit_lines(
     ``parameters`` are eta of the distinct rows and the root. Z is the same in all rows.
     """
     (starts, row, y, n, Z), (eta, root) = data, parameters
-    first, last, want, finer, wider = setting
+    first, last, want, finer, wider, bridge = setting
     value, error, by_root, by_eta = result
     if starts[last] == starts[first]:
         error[first:last] = math.nan
@@ -335,51 +232,55 @@ def integrate_logit_lines(
             constant[i] += y[j] * v[j]
             successes[i] += y[j]
             largest[i] = max(largest[i], abs(v[j]) if n[j] <= _FEW else math.inf)
-        if trials[i] <= _LADDER[-1]:
+        if trials[i] <= LADDER[-1]:
             most = max(most, int(trials[i]) + 8)
-    nodes_of, h_of, up, power, built = _make_tables(trials, slope, finer)
-    widest = up.shape[1]  # of the wide tables
+    tables = make_tables(trials, slope, finer, bridge)
+    slot, nodes_of, h_of, reach_of, effect, by_effect, log_weight, up, power, built = tables
+    powers, widest = built.shape[1], up.shape[1]  # of the wide ones
     product, logs, column = np.empty(widest), np.empty(widest), np.empty(widest)
     e, place, sums = np.empty(most), np.empty(most, np.int64), np.empty(8)
     bound, cut = 2.0 * math.exp(-BOUND) + 2.0 * math.exp(-CUT - wider), math.exp(-CUT - wider)
+    limit = TOGETHER - 0.7 if bridge else _LARGEST
     for i in range(last - first):
         error[first + i] = math.nan
-        rung = _rung(trials[i])
-        few = nodes_of[rung] if rung < len(_LADDER) else 0
-        if few == 0:
+        narrow = slot[rung(trials[i])]
+        if narrow < 0:
             continue
-        h, s, count = h_of[rung], successes[i], 0
+        few, h, s, count = nodes_of[narrow], h_of[narrow], successes[i], 0
         count = _expand(n, odds, (starts[first + i], starts[first + i + 1]), e, place)
-        total, reference, low, high, nodes, most_each = 0.0, 0.0, 0, 0, 0, 0.0
-        for wide in range(2):
-            nodes, level = few * (1 + wide), rung + wide * len(_LADDER)
-            reach = abs(slope) * h * (nodes // 2 + 1)
-            if not largest[i] + reach < _LARGEST:
+        total, reference, low, high, nodes, level, most_each = 0.0, 0.0, 0, 0, 0, 0, 0.0
+        for wide in range(1 if bridge else 2):
+            nodes, level = few * (1 + wide), narrow + wide * nodes_of.size
+            reach = reach_of[level]
+            if not largest[i] + reach < limit:
                 break
-            if wide == 1:
-                _fill(up, level, nodes, slope * h)
             most_each = largest[i] + reach + 0.7
             logged = _product(e, count, most_each, up, (level, nodes), product, logs)
             reference = 0.0
-            if logged or wide == 1 or s >= built.shape[1] or s * reach > _ROOM:
+            if logged or wide == 1 or s >= powers or s * reach > _ROOM:
                 if not logged:
                     logs[:nodes] = 0.0
-                total, reference = _exponentials(product, logs, nodes, (h, s * slope))
+                line = effect[level, :nodes], log_weight[level, :nodes]
+                total, reference = _exponentials(product, logs, s, line)
             else:
-                row = _numerator(power, built, up, (level, nodes, int(s)), h)
-                total = _divide(power, row, nodes, product)
+                kept = numerator(power, built, up, log_weight, (level, int(s), nodes))
+                total = _divide(power, kept, nodes, product)
             low, high = _window(product, nodes, total * cut)
             if high > 0:
                 break
         if high == 0 or not total > 1e-280:
             continue
-        error[first + i] = bound
-        value[first + i] = constant[i] + reference + math.log(total * h) - LOG_ROOT_2PI
+        aliased = alias(product[low:high]) if bridge else 0.0
+        if aliased > _LARGEST_ALIAS:
+            continue
+        error[first + i] = bound + aliased
+        value[first + i] = constant[i] + reference + math.log(total * h)
+        value[first + i] -= 0.0 if bridge else LOG_ROOT_2PI
         if not want:
             continue
         column[: high - low] = 0.0
         table, weight, failing = up[level, low:high], product[low:high], column[: high - low]
-        together = most_each <= _TOGETHER
+        together = most_each <= TOGETHER
         for p in range(0 if together else count):
             by_eta[place[p]] += _gather_alone(e[p], table, weight, failing) / total
         for p in range(0, count if together else 0, 8):
@@ -387,7 +288,7 @@ def integrate_logit_lines(
             for q in range(p, min(p + 8, count)):
                 by_eta[place[q]] += sums[q - p] / total
         padding = (count + 7) // 8 * 8 - count if together else 0
-        start = h * (low - nodes // 2)
-        of_trials, centre = _moment(failing, start, h), _moment(weight, start, h)
+        move = by_effect[level, low:high]
+        of_trials, centre = _moment(failing, move), _moment(weight, move)
         by_slope = (of_trials - (count - s + padding) * centre) / total
         by_root[first + i, 0, 0] = factor * by_slope

@@ -52,7 +52,7 @@ def add_cluster_effects(fit: xr.DataTree, *, seed: int = 0, progress: bool = Tru
     Notes
     -----
     Given the parameters θ of one posterior draw, the clusters' effects are independent with
-    density proportional to p(y_i | u, θ) N(u; 0, Σ). One exact draw from each joins θ to a draw
+    density proportional to p(y_i | u, θ) p(u | θ). One exact draw from each joins θ to a draw
     of the joint posterior of (θ, u): what a fit of the latent model has, without its Markov chain.
 
     Examples

@@ -109,10 +109,12 @@ def plot_calibration(
         style = {"color": CURVES[i], **styles["curve"]}
         curve = data[[f"curve_{i}"]]
         collection.map(line, f"curve_{i}", data=curve, xname="x", **common, **style)
+    columns = int(collection.viz["col_index"].max()) + 1
     for i, quantity in enumerate(first.quantities):
         target = collection.get_target(None, {"panel": i})
         module.title(fill(quantity, 34), target)
-        module.xlabel("rank, as a share of the draws", target)
+        if i + columns >= len(first.quantities):
+            module.xlabel("rank, as a share of the draws", target)
         if int(collection.viz["col_index"].isel(panel=i)) == 0:
             module.ylabel("share of the runs below it,\nless the expected one", target)
     add_legend(collection, _legend(found, styles, envelope(envelope_prob)))

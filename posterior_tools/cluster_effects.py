@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from popavg.errors import ConvergenceError, SpecificationError
+from popavg.posterior_tools._bridge_draws import draw_bridges
 from popavg.posterior_tools._integrated_draws import Members, draw_lines, draw_normals, draw_planes
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_likelihood import MARKERS, Parameters
@@ -57,6 +58,8 @@ def draw_effects(
     -----
     The draws are exact and independent, by rejection under log-concave densities (Gilks & Wild
     1992, Applied Statistics 41:337, describe the bounds by chords): no Markov chain is involved.
+    The bridge distribution's density isn't log-concave; there the likelihood is bounded so, and
+    what is drawn from within the bounds' steps is the distribution itself.
 
     Examples
     --------
@@ -102,7 +105,10 @@ def _draw(parameters: Parameters, members: Members, d: int, seed: int) -> Floats
         draw_normals(data, (eta, root, float(parameters.sigma[d]), word), members, out)
         return out[:, : outcomes.n_effects]
     out = np.empty((outcomes.n_clusters, outcomes.n_effects))
-    kernel = draw_lines if outcomes.n_effects == 1 else draw_planes
+    if outcomes.bridge:
+        kernel = draw_bridges
+    else:
+        kernel = draw_lines if outcomes.n_effects == 1 else draw_planes
     root = np.ascontiguousarray(parameters.root[d])
     kernel(MARKERS[outcomes.link.name], outcomes.data, (eta, root, word), members, out)
     return out

@@ -25,7 +25,7 @@ def cluster_log_likelihood(fit: xr.DataTree, *, progress: bool = True) -> xr.Dat
     Returns
     -------
     xarray.DataArray
-        ``y`` with dims ``chain``, ``draw``, ``<g>``: log ∫ p(y_i | u, θ) N(u; 0, Σ) du.
+        ``y`` with dims ``chain``, ``draw``, ``<g>``: log ∫ p(y_i | u, θ) p(u | θ) du.
 
     Raises
     ------

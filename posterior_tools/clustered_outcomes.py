@@ -13,6 +13,7 @@ from scipy.special import gammaln
 from popavg.errors import DataError, SpecificationError
 from popavg.families import Family, get_family
 from popavg.links import Link, get_link
+from popavg.mixing import BRIDGE
 from popavg.posterior_tools._integrated_kernels import Data
 
 __all__ = ["ClusteredOutcomes"]
@@ -112,12 +113,14 @@ class ClusteredOutcomes:
         DataError
             Arrays that don't fit each other, outcomes that the family can't have.
         SpecificationError
-            A link that doesn't go with the family, or more than two effects.
+            A link that doesn't go with the family, more than two effects, or the bridge
+            distribution for other effects than an intercept.
         """
         link, family = get_link(link), get_family(family)
         _check_family(link, family)
         columns = _columns(y, cluster, row, trials)
         Z = _check_design(np.asarray(Z, dtype=np.float64), columns)
+        _check_mixing(link, Z)
         _check_outcomes(family, columns)
         count = int(columns[1].max(initial=-1)) + 1
         count = count if n_clusters is None else max(int(n_clusters), count)
@@ -136,10 +139,15 @@ class ClusteredOutcomes:
         """Random effects of each cluster: 1 or 2."""
         return self.data.Z.shape[1]
 
+    @property
+    def bridge(self) -> bool:
+        """Whether the effect has the bridge distribution."""
+        return self.link.mixing.name == BRIDGE.name
+
     @cached_property
     def same_effect(self) -> bool:
         """Whether all rows have the same Z."""
-        return bool((self.data.Z == self.data.Z[:1]).all())
+        return not np.diff(self.data.Z, axis=0).any()
 
     @cached_property
     def weights(self) -> Floats:
@@ -201,6 +209,15 @@ def _check_design(Z: Floats, columns: _Columns) -> Floats:
     if not np.isfinite(Z).all():
         raise DataError("Z has values that aren't finite", "numbers", "remove these rows")
     return Z
+
+
+def _check_mixing(link: Link, Z: Floats) -> None:
+    if link.mixing.name == BRIDGE.name and not (Z.shape[1] == 1 and (Z == 1.0).all()):
+        raise SpecificationError(
+            "the bridge distribution for other random effects than an intercept",
+            "one column of ones in Z",
+            "use normal random effects: link='logit'",
+        )
 
 
 def _check_outcomes(family: Family, columns: _Columns) -> None:

@@ -12,7 +12,7 @@ from popavg.design import Design, DesignMatrices, GroupDesign
 from popavg.errors import SpecificationError
 from popavg.families import Family
 from popavg.links import Link
-from popavg.mixing import NORMAL
+from popavg.mixing import BRIDGE, NORMAL
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.unique_rows import distinct_rows
 from popavg.response import require_outcome
@@ -76,7 +76,8 @@ class IntegratedDesign:
         Raises
         ------
         SpecificationError
-            Another number of factors or effects, or effects that aren't normal.
+            Another number of factors or effects, or the bridge distribution for other effects
+            than an intercept.
         EstimandError
             There is no outcome.
         """
@@ -143,12 +144,12 @@ def require_integrable(link: Link) -> None:
     Raises
     ------
     SpecificationError
-        A random intercept with the bridge distribution.
+        Effects that are neither normal nor bridge-distributed.
     """
-    if link.mixing.name != NORMAL.name:
+    if link.mixing.name not in (NORMAL.name, BRIDGE.name):
         raise SpecificationError(
             f"the random intercept has the {link.mixing.name} distribution",
-            "normal random effects: the integrated likelihood is theirs",
+            "normal random effects, or an intercept with the bridge distribution",
             "use the latent model: likelihood='latent', method='latent'",
         )
 

@@ -1,7 +1,9 @@
 r"""The likelihood of clustered outcomes with the clusters' effects integrated out.
 
 With u = L z, z ~ N(0, I), the likelihood of cluster i is ∫ ∏_j p(y_ij | η_ij + Z_ij'L z) φ(z) dz,
-one integral for each cluster; L is the lower triangular root of Σ, for a random intercept τ.
+one integral for each cluster; L is the lower triangular root of Σ, for a random intercept τ. Where
+the link is that of bridge-distributed intercepts (:class:`popavg.bridge_logit.BridgeLogit`) u has
+this distribution, τ being its standard deviation.
 
 Notes
 -----
@@ -10,6 +12,10 @@ exponentially in the number of nodes; the step is chosen cluster by cluster from
 curvature and its poles (:mod:`popavg.posterior_tools._integrated_line`). A harmonic of the terms
 bounds the error of the rule at no cost: where it is above 1e-10 of the cluster's likelihood the
 step is shortened, in every evaluation. Nothing depends on the number of threads.
+
+With the bridge distribution u is no multiple of a z. Clusters share nodes at its percentiles, and
+those whose terms' harmonics say that these are too far apart have nodes of their own
+(:mod:`popavg.posterior_tools._bridge_lines`); the error of both is below 1e-8.
 
 Gradients treat the nodes as fixed: they are the exact derivatives of the rule, and differ from
 those of the integral by as little as the values do.
@@ -25,6 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from popavg.errors import ConvergenceError, SpecificationError
+from popavg.posterior_tools._bridge_lines import integrate_bridge_lines
 from popavg.posterior_tools._integrated_kernels import Data, Result, Setting, integrate_lines
 from popavg.posterior_tools._integrated_links import Cloglog, Log, Logit, Probit
 from popavg.posterior_tools._integrated_normal import integrate_normals
@@ -53,8 +60,10 @@ LARGEST_SLOPE = 1e4
 MARKERS = {"logit": Logit(), "probit": Probit(), "cloglog": Cloglog(), "log": Log()}
 
 
-def kernels(link: str, n_effects: int) -> tuple[Kernel | None, Kernel]:
+def kernels(link: str, n_effects: int, *, bridge: bool = False) -> tuple[Kernel | None, Kernel]:
     """A fast rule that leaves some clusters out, where there is one, and the one for the others."""
+    if bridge:
+        return integrate_logit_lines, integrate_bridge_lines
     general = integrate_lines if n_effects == 1 else integrate_planes
     if link != "logit":
         return None, general
@@ -188,7 +197,8 @@ def total_log_likelihood(
 
     def run(part: NDArray[np.intp]) -> None:
         clusters = len(outcomes.multiplicity)
-        found, setting = draws.empty(want=False), Setting(0, clusters, False, 1.0, 0.0)
+        found = draws.empty(want=False)
+        setting = Setting(0, clusters, False, 1.0, 0.0, outcomes.bridge)
         for d in part.tolist():
             draws.kernel(d, setting, found)
             out[d] = constant + outcomes.multiplicity @ found.value
@@ -353,7 +363,7 @@ class Parameters(NamedTuple):
         pieces = whole if len(self.eta) > 1 else outcomes.pieces
 
         def run(piece: tuple[int, int]) -> None:
-            self.kernel(d, Setting(*piece, want, finer, wider), found)
+            self.kernel(d, Setting(*piece, want, finer, wider, outcomes.bridge), found)
 
         if len(pieces) <= 1:
             run(whole[0])
@@ -397,7 +407,7 @@ class Parameters(NamedTuple):
             return
         parameters = self.eta[d], np.ascontiguousarray(self.root[d])
         found.error[setting.first : setting.last] = np.nan
-        direct, general = kernels(outcomes.link.name, outcomes.n_effects)
+        direct, general = kernels(outcomes.link.name, outcomes.n_effects, bridge=setting.bridge)
         if direct is not None and (outcomes.n_effects == 2 or outcomes.same_effect):
             direct(outcomes.data, parameters, setting, result)
             if not np.isnan(found.error[setting.first : setting.last]).any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pymc as pm
 import pytest
 import xarray as xr
+from arviz_stats.base import array_stats
 from numpy.testing import assert_allclose
 from pytensor.compile.mode import Mode
 from scipy import special, stats
@@ -24,9 +26,9 @@ from popavg.models.baseline import Baseline, baseline_support
 from popavg.models.bridge_glmm import bridge_logit_glmm
 from popavg.models.glmm import glmm, logit_glmm
 from popavg.models.record import model_record
+from popavg.posterior_tools.cluster_log_likelihood import cluster_log_likelihood
 from popavg.posterior_tools.draws import Posterior
-from popavg.workflows.methods import why_not_integrated
-from popavg.workflows.problem import problem_of_model
+from popavg.workflows.methods import METHODS
 
 PYTHON = Mode(linker="py", optimizer="merge")
 FORMULA = "y ~ arm + x + (1 | g)"
@@ -120,7 +122,11 @@ def test_a_prior_on_the_baseline(frame: pd.DataFrame) -> None:
         ("y ~ x + (1 + x | g)", {}, "one random intercept.*popavg.models.logit_glmm"),
         ("y ~ x + (1 | g) + (1 | r)", {}, "one random intercept"),
         ("y ~ x + (1 | h/g)", {}, "one random intercept"),
-        (FORMULA, {"likelihood": "integrated"}, "bridge distribution.*likelihood='latent'"),
+        (
+            FORMULA,
+            {"likelihood": "integrated", "parametrization": "centered"},
+            "no random effects are sampled",
+        ),
         (FORMULA, {"priors": {"phi_g": "Beta(2, 2)"}}, "names no parameter.*'sd_g'"),
     ],
 )
@@ -197,13 +203,106 @@ def test_the_comparison_says_that_both_models_are_exact(fit: xr.DataTree) -> Non
     assert comparison.misfit["largest"] < 1e-12
 
 
+def test_by_importance(data: pd.DataFrame) -> None:
+    """From the formula or from the model, with the names of the latent fit; and what it is for."""
+    options: dict[str, Any] = {"seed": 1, "draws": 500, "chains": 2, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        fit = pa.fit("y ~ x + (1 | g)", data, link=LINK, log_likelihood=True, **options)
+        model = bridge_logit_glmm("y ~ x + (1 | g)", data, likelihood="integrated")
+        other = pa.fit(model, method="importance", **options)
+    assert Posterior.from_fit(fit).specification.sampler["method"] == "importance"
+    posterior = fit["posterior"]
+    assert set(posterior.data_vars) == {"beta", "sd_g", "phi_g"}
+    assert posterior["phi_g"].dims == ("chain", "draw", "effect_g")
+    assert_allclose(posterior["phi_g"], attenuation_of_sd(posterior["sd_g"]), rtol=1e-12)
+    xr.testing.assert_equal(other["posterior"].to_dataset(), posterior.to_dataset())
+    values = cluster_log_likelihood(fit, progress=False)
+    assert_allclose(fit["log_likelihood"]["y"], values, atol=1e-9)
+    loo = pa.loo_clusters(fit, progress=False)
+    assert (loo.pareto_k < loo.good_k).all()
+    assert "likelihood of sd_g: maximum at" in str(pa.check(fit, progress=False))
+
+
+@pytest.fixture(scope="module")
+def posteriors(data: pd.DataFrame) -> dict[str, xr.Dataset]:
+    """The same model drawn from in three ways, with the clusters' effects."""
+    found = {}
+    for method in METHODS[1:]:
+        model = bridge_logit_glmm(
+            "y ~ x + (1 | g)", data, likelihood="latent" if method == "latent" else "integrated"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FitWarning)
+            fit = pa.fit(
+                model, method=method, seed=3, draws=1500, tune=500, chains=2, progress=False
+            )
+        drawn = fit if method == "latent" else pa.add_cluster_effects(fit, seed=1, progress=False)
+        found[method] = drawn["posterior"].to_dataset()
+    return found
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["importance", "nuts"])
-def test_other_methods_are_refused(data: pd.DataFrame, method: Any) -> None:
-    words = "bridge distribution.*method='latent'"
-    with pytest.raises(SpecificationError, match=words):
-        pa.fit("y ~ x + (1 | g)", data, link=LINK, method=method, progress=False)
-    problem = problem_of_model(bridge_logit_glmm("y ~ x + (1 | g)", data))
-    assert why_not_integrated(problem) == "the random intercept has the bridge distribution"
+def test_all_methods_have_the_same_posterior(
+    posteriors: dict[str, xr.Dataset], method: str
+) -> None:
+    """Means of parameters, effects and their squares, in Monte-Carlo standard errors."""
+    one, other = posteriors[method], posteriors["latent"]
+    assert set(one.data_vars) == set(other.data_vars)
+    distances = []
+    for name in other.data_vars:
+        assert one[name].dims == other[name].dims
+        for power in (1, 2):
+            values = [(p[name] ** power).to_numpy() for p in (one, other)]
+            errors = [array_stats.mcse(v, chain_axis=0, draw_axis=1) for v in values]
+            gap = values[0].mean(axis=(0, 1)) - values[1].mean(axis=(0, 1))
+            distances.append(np.ravel(gap / np.hypot(*errors)))
+    z = np.concatenate(distances)
+    assert np.abs(z).max() < 4.5
+    assert 0.5 < z.std() < 1.5
+
+
+def test_the_integrated_density_by_loops(frame: pd.DataFrame) -> None:
+    """Each cluster's integral by a sum with the bridge density."""
+    model = bridge_logit_glmm(FORMULA, frame, likelihood="integrated")
+    latent = bridge_logit_glmm(FORMULA, frame)
+    assert set(latent.named_vars) - set(model.named_vars) == {"u_g", "_z_g"}
+    assert model.named_vars_to_dims["phi_g"] == ("effect_g",)
+    _, values = at_a_point(model)
+    rng = np.random.default_rng(2)
+    point = {name: rng.normal(size=np.shape(v)) for name, v in model.initial_point(0).items()}
+    likelihood = model.logp(vars=model.observed_RVs)
+    found = model.compile_fn(
+        [likelihood], inputs=model.value_vars, mode=PYTHON, on_unused_input="ignore"
+    )(point)[0]
+    known = BridgeDistribution(sd=float(values["sd_g"][0]))
+    assert_allclose(values["phi_g"], [known.phi], rtol=1e-12)
+    t, width = np.linspace(-12.0, 12.0, 12_001), 0.3 * float(known.complement)
+    u, total = width * np.sinh(t), 0.0
+    for _, rows in frame.groupby("g"):
+        density = known.density(u) * width * np.cosh(t) * (t[1] - t[0])
+        for y, arm, x in zip(rows["y"], rows["arm"], rows["x"], strict=True):
+            p = special.expit(values["beta"] @ [1.0, arm == "placebo", x] + u)
+            density = density * (p if y else 1 - p)
+        total += np.log(density.sum())
+    assert_allclose(found, total, rtol=1e-8)
+
+
+def test_predictive_draws_of_an_integrated_model(frame: pd.DataFrame) -> None:
+    """Of new clusters: every row's mean is logistic, rows of a cluster go together."""
+    close = {"Intercept": "Normal(0.5, 0.0001)", "x": "Normal(0, 0.0001)"}
+    close |= {"sd_g": "LogNormal(1.0986, 0.0001)"}
+    model = bridge_logit_glmm("y ~ x + (1 | g)", frame, priors=close, likelihood="integrated")
+    y = pm.draw(model["y"], draws=1000, random_seed=1, mode=PYTHON)
+    known = BridgeDistribution(sd=3.0)
+    assert_allclose(y.mean(), special.expit(0.5 * known.phi), atol=0.02)
+    u = known.from_normal(stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000))
+    both = np.mean(special.expit(0.5 + u) ** 2)
+    assert_allclose(np.mean(y[:, 0] * y[:, 1]), both, atol=0.05)
+    apart = special.expit(0.5 * known.phi) ** 2
+    assert_allclose(np.mean(y[:, 0] * y[:, 7]), apart, atol=0.05)
+    assert both - apart > 0.11
 
 
 def test_the_signature_is_that_of_glmm() -> None:

@@ -18,12 +18,13 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+from scipy.stats import kstest
 
 import popavg as pa
 from popavg.bridge import BridgeDistribution, attenuation_of_sd
 from popavg.bridge_logit import BridgeLogit, mixed_link, require_intercept
 from popavg.design import Design, family_of
-from popavg.errors import EstimandError, PopavgError, SpecificationError
+from popavg.errors import EstimandError, SpecificationError
 from popavg.links import Logit
 from popavg.posterior_tools import _bridge_pairs, closed_forms
 from popavg.posterior_tools.averages import AVERAGES, population_average
@@ -32,9 +33,9 @@ from popavg.posterior_tools.cluster_correlation import (
     pair_correlation,
     pair_odds_ratio,
 )
+from popavg.posterior_tools.cluster_log_likelihood import cluster_log_likelihood
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.effect_distribution import EffectDistribution
-from popavg.posterior_tools.integrated_design import IntegratedDesign
 from popavg.posterior_tools.joint import joint_mean
 from popavg.posterior_tools.population_curve import population_curve
 from popavg.posterior_tools.prior_shape import prior_shape
@@ -387,41 +388,59 @@ def test_the_shape_that_priors_imply() -> None:
     assert_allclose(found.density, exact, rtol=1e-10)
 
 
-# --- what isn't there is refused in words ---
-
-REFUSED: dict[str, Callable[[xr.DataTree], Any]] = {
-    "leave-one-out": pa.loo_clusters,
-    "clusters' effects": pa.add_cluster_effects,
-}
+# --- the integrated likelihood ---
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_needs_the_integrated_likelihood(fit: xr.DataTree, what: str) -> None:
-    with pytest.raises(PopavgError, match=r"bridge distribution.*normal random effects") as caught:
-        REFUSED[what](fit)
-    assert caught.value.allowed
-    assert caught.value.remedy
+def test_the_likelihood_by_cluster(fit: xr.DataTree, frame: pd.DataFrame) -> None:
+    beta, sd, _ = draws_of(fit)
+    found = cluster_log_likelihood(fit, progress=False)
+    assert found.dims == ("chain", "draw", "g")
+    for s in (0, 7):
+        u, weights = nodes(sd[s])
+        for name, rows in frame.groupby("g"):
+            density = weights
+            for y, arm, x in zip(rows["y"], rows["arm"], rows["x"], strict=True):
+                p = expit(beta[s] @ [1.0, arm == "placebo", x] + u)
+                density = density * (p if y else 1 - p)
+            own = float(found.sel(g=name).to_numpy().ravel()[s])
+            assert_allclose(own, np.log(density.sum()), rtol=1e-8)
 
 
-def test_the_integrated_design_is_refused(fit: xr.DataTree) -> None:
-    posterior = Posterior.from_fit(fit)
-    with pytest.raises(SpecificationError, match="bridge distribution"):
-        IntegratedDesign.build(posterior.design, posterior.link, posterior.family)
+def test_clusters_effects(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    """1,000 draws of one and the same parameters: each cluster's density on a grid."""
+    same = {"beta": [0.2, 0.8], "sd": {"g": [2.5]}, "spread": 0.0, "shape": (2, 500)}
+    fit = make_fit("y ~ x + (1 | g)", frame, LINK, **same)
+    drawn = pa.add_cluster_effects(fit, seed=3, progress=False)["posterior"]["u_g"]
+    assert drawn.dims == ("chain", "draw", "g", "effect_g")
+    u, weights = nodes(2.5)
+    p_values = []
+    for name, rows in frame.groupby("g"):
+        density = weights
+        for x, y in zip(rows["x"], rows["y"], strict=True):
+            p = expit(0.2 + 0.8 * x + u)
+            density = density * (p if y else 1 - p)
+        below = (np.cumsum(density) - 0.5 * density) / density.sum()
+        values = drawn.sel(g=name).to_numpy().ravel()
+        p_values.append(kstest(values, lambda v, b=below: np.interp(v, u, b)).pvalue)
+    assert min(p_values) > 1e-3
+    assert kstest(p_values, "uniform").pvalue > 1e-3
 
 
-def test_checks_say_what_is_lacking(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+def test_leave_one_out_and_checks(make_fit: MakeFit, frame: pd.DataFrame) -> None:
     fit = make_fit(FORMULA, frame, LINK, sd=SD, shape=(2, 60))
+    loo = pa.loo_clusters(fit, refit=False, progress=False)
+    assert loo.n_data_points == 12
     names = ("Intercept", "arm[placebo]", "x", "sd_g")
     priors = {name: pa.Prior("StudentT", 3, 0, 2.5).to_dict() for name in names}
     known = xr.DataTree.from_dict({name: c.to_dataset() for name, c in fit.children.items()})
     specification = json.loads(fit.attrs["popavg"])
     known.attrs["popavg"] = json.dumps({**specification, "priors": priors})
     found = sensitivity(known, progress=False)
-    assert any("bridge distribution" in note for note in found.notes)
-    text = str(pa.check(known, progress=False))
-    assert "Not computed: the random intercept has the bridge distribution" in " ".join(
-        text.split()
-    )
+    assert found.notes == ()
+    assert np.isfinite(found.table["likelihood"]).all()
+    text = " ".join(str(pa.check(known, progress=False)).split())
+    assert "likelihood of sd_g: maximum at" in text
+    assert "Not computed" not in text
 
 
 # --- every verb and target has an answer ---

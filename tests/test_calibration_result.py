@@ -14,7 +14,7 @@ from popavg.posterior_tools._calibration_words import _smallest_bias
 from popavg.posterior_tools.calibration_result import Calibration, CalibrationRun, envelope
 from popavg.posterior_tools.rank_uniformity import uniformity_p_value
 
-FACTS = {"formula": "y ~ x + (1 | <g>)", "link": "logit", "family": "bernoulli"}
+FACTS: dict[str, Any] = {"formula": "y ~ x + (1 | <g>)", "link": "logit", "family": "bernoulli"}
 FACTS |= {"method": "auto", "seed": 3, "asked": 100}
 
 
@@ -47,7 +47,7 @@ def test_uniform_ranks() -> None:
         (99 - uniform() // 2, "draws too low"),
         (np.full(100, 98), "draws too low"),
         (25 + uniform() // 2, "draws too wide"),
-        (np.where(uniform() < 50, uniform() // 3, 99 - uniform() // 3), "draws too narrow"),
+        (np.where(uniform() < 50, uniform() // 3, 99 - (99 - uniform()) // 3), "draws too narrow"),
     ],
 )
 def test_shapes(ranks: np.ndarray, shape: str) -> None:
@@ -82,7 +82,7 @@ def test_smallest_bias_is_seen_about_as_often_as_told() -> None:
     for _ in range(200):
         truth = rng.normal(size=(runs, 1)) + shift
         seen += uniformity_p_value((rng.normal(size=(runs, 99)) < truth).sum(axis=1), 99) < 0.001
-    assert 0.65 < seen / 200 < 0.9
+    assert 0.7 < seen / 200 < 0.92
 
 
 def test_oddities_are_told() -> None:
@@ -131,7 +131,7 @@ def test_text_and_html() -> None:
 def test_arviz_takes_the_ranks() -> None:
     found = made({"sd_g": uniform()})
     tree = found.to_datatree()
-    shares = tree["prior_sbc"]["sd_g"]
+    shares = tree["prior_sbc"].to_dataset()["sd_g"]
     assert shares.dims == ("chain", "draw")
     assert float(shares.mean()) == pytest.approx(0.5)
     drawn = arviz_plots.plot_ecdf_pit(tree, backend="none")

@@ -7,6 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from popavg.bridge import BridgeDistribution
+from popavg.bridge_logit import BridgeLogit
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.posterior_tools import cluster_effects
 from popavg.posterior_tools.cluster_effects import draw_effects
@@ -78,6 +80,33 @@ def test_two_effects() -> None:
         assert p > SMALLEST_P, direction
 
 
+@pytest.mark.parametrize(
+    ("sd", "n", "ones", "trials"),
+    [(0.1, 3, 1, 1), (1.0, 7, 2, 1), (8.0, 7, 0, 1), (8.0, 7, 3, 1), (4.0, 60, 20, 1),
+     (0.3, 5, 5, 1), (2.0, 3, 2, 10_000)],
+)  # fmt: skip
+def test_a_bridge_intercept(sd: float, n: int, ones: int, trials: int) -> None:
+    """Against the conditional distribution function, added up on a grid of percentiles."""
+    rng = np.random.default_rng(n + ones)
+    eta = rng.normal(-0.5, 1.0, n)
+    y = np.where(np.arange(n) < ones, np.ceil(0.8 * trials), 0.0)
+    outcomes = ClusteredOutcomes.build(
+        y, np.zeros(n, int), row=np.arange(n), Z=np.ones((n, 1)), link=BridgeLogit(),
+        family="binomial", trials=np.full(n, trials),
+    )  # fmt: skip
+    u = drawn(outcomes, eta, np.array([[sd]]))[:, 0, 0]
+    known = BridgeDistribution(sd=sd)
+    low, high = known.to_normal([u.min(), u.max()])
+    z = np.linspace(low - 0.1 * (high - low), high + 0.1 * (high - low), 8001)
+    at = known.from_normal(z)
+    rows = zip(y, eta, strict=True)
+    v = sum((a * (b + at) - trials * np.logaddexp(0.0, b + at) for a, b in rows), -0.5 * z * z)
+    f = np.exp(v - v.max())
+    mass = np.concatenate([[0.0], np.cumsum(0.5 * (f[1:] + f[:-1]))])
+    assert stats.kstest(u, lambda x: np.interp(x, at, mass / mass[-1])).pvalue > SMALLEST_P
+    np.testing.assert_array_equal(draw_effects(outcomes, eta, [[0.0]], seed=1), 0.0)
+
+
 @pytest.mark.parametrize("effects", [1, 2])
 def test_gaussian(effects: int) -> None:
     rng = np.random.default_rng(4)
@@ -144,7 +173,9 @@ def test_what_cannot_be_computed_is_an_error() -> None:
         draw_effects(one_cluster("log", np.zeros(1)), [1e200], [[1.0]], seed=1)
 
 
-def joint_statistics(root: Floats, *, wrong: float = 1.0, steps: int = 12) -> Floats:
+def joint_statistics(
+    root: Floats, *, wrong: float = 1.0, steps: int = 12, bridge: bool = False
+) -> Floats:
     """z-scores of moments of u after alternating y given u with u given y (Geweke 2004).
 
     What is alternated leaves the joint distribution of both as it is: u stays N(0, Σ) if the step
@@ -155,13 +186,16 @@ def joint_statistics(root: Floats, *, wrong: float = 1.0, steps: int = 12) -> Fl
     Z = np.column_stack([np.ones(rows), x])[:, : len(root)]
     row, cluster = np.tile(np.arange(rows), clusters), np.repeat(np.arange(clusters), rows)
     u = rng.standard_normal((clusters, len(root))) @ root.T
+    known, link = BridgeDistribution(sd=root[0, 0]), BridgeLogit() if bridge else "logit"
+    if bridge:
+        u = known.draw(u.shape, seed=rng)
     for step in range(steps):
         y = rng.random((clusters, rows)) < special.expit(0.8 * x - 0.3 + u @ Z.T)
         outcomes = ClusteredOutcomes.build(
-            y.ravel().astype(float), cluster, row=row, Z=Z, link="logit"
+            y.ravel().astype(float), cluster, row=row, Z=Z, link=link
         )
         u = draw_effects(outcomes, 0.8 * x - 0.3, wrong * root, seed=step)
-    whitened = np.linalg.solve(root, u.T)
+    whitened = known.to_normal(u.T) if bridge else np.linalg.solve(root, u.T)
     moments = [whitened, whitened**2 - 1.0, whitened**4 - 3.0]
     if len(root) == 2:
         moments.append((whitened[0] * whitened[1])[None])
@@ -174,3 +208,10 @@ def test_jointly_with_the_outcomes(root: list[list[float]]) -> None:
     found = joint_statistics(np.array(root))
     assert np.abs(found).max() < 4.0
     assert np.abs(joint_statistics(np.array(root), wrong=1.15)).max() > 6.0
+
+
+@pytest.mark.parametrize("sd", [0.5, 3.0])
+def test_a_bridge_intercept_jointly_with_the_outcomes(sd: float) -> None:
+    root = np.array([[sd]])
+    assert np.abs(joint_statistics(root, bridge=True)).max() < 4.0
+    assert np.abs(joint_statistics(root, wrong=1.15, bridge=True)).max() > 6.0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
+from popavg.bridge_logit import BridgeLogit
 from popavg.errors import DataError, SpecificationError
 from popavg.posterior_tools import clustered_outcomes
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
@@ -99,6 +100,8 @@ def test_pieces_cover_all_clusters_in_order() -> None:
         ({"row": [0, 5]}, DataError, "positions in Z, 0 to 1"),
         ({"Z": np.ones((2, 3))}, SpecificationError, "one or two random effects"),
         ({"Z": [[np.inf], [1.0]]}, DataError, "aren't finite"),
+        ({"Z": [[2.0], [1.0]], "link": BridgeLogit()}, SpecificationError, "other.*intercept"),
+        ({"Z": np.ones((2, 2)), "link": BridgeLogit()}, SpecificationError, "other.*intercept"),
         ({"link": "log"}, SpecificationError, "doesn't go with bernoulli"),
         ({"family": "binomial", "trials": [1, 0]}, DataError, "1 out of 0"),
         ({"family": "poisson", "link": "log", "y": [1, -1]}, DataError, "whole numbers from 0"),

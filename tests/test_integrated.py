@@ -16,6 +16,7 @@ from pytensor.compile.mode import Mode
 from pytensor.gradient import NullTypeGradError
 from scipy import stats
 
+from popavg.bridge_logit import BridgeLogit
 from popavg.errors import SpecificationError
 from popavg.models.glmm import glmm
 from popavg.models.integrated import IntegratedLikelihood, integrated_log_likelihood
@@ -112,11 +113,14 @@ def small_outcomes(size: int = 1, link: str = "logit") -> ClusteredOutcomes:
     y = rng.normal(size=32) if gaussian else rng.integers(0, 2, 32)
     Z = np.column_stack([np.ones(4), np.arange(4) - 1.0])[:, :size]
     family = "gaussian" if gaussian else "bernoulli"
-    return ClusteredOutcomes.build(y, cluster, row=row, Z=Z, link=link, family=family)
+    chosen = BridgeLogit() if link == "bridge" else link
+    return ClusteredOutcomes.build(y, cluster, row=row, Z=Z, link=chosen, family=family)
 
 
-@pytest.mark.parametrize("link", ["logit", "identity"])
-@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize(
+    ("link", "size"),
+    [("logit", 1), ("logit", 2), ("identity", 1), ("identity", 2), ("bridge", 1)],
+)
 def test_numba_and_python_agree(link: str, size: int) -> None:
     outcomes = small_outcomes(size, link)
     eta, root, sigma = pt.vector("eta"), pt.matrix("root"), pt.scalar("sigma")

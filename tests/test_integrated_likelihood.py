@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import popavg as pa
+from popavg.bridge import BridgeDistribution, attenuation_of_sd
+from popavg.bridge_logit import BridgeLogit
 from popavg.design import Design, family_of
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.links import get_link
@@ -384,6 +386,144 @@ def test_a_rule_that_is_too_coarse_is_seen_and_mended() -> None:
         found = parameters.integrate(0, finer=coarser)
         assert found.value[0] == pytest.approx(truth, abs=1e-9)
         assert found.error[0] < 2e-9
+
+
+def bridge_nodes(sd: float, end: float = 800.0) -> tuple[Floats, Floats]:
+    """u and the logarithms of its density times du, on a grid that is dense about 0."""
+    known = BridgeDistribution(sd=sd)
+    width = 0.3 * min(float(known.complement), 1.0)
+    t = np.linspace(*(np.array([-1, 1]) * np.arcsinh(end / known.phi / width)), 8_001)
+    u = width * np.sinh(t)
+    return u, known.log_density(u) + np.log(width * np.cosh(t) * (t[1] - t[0]))
+
+
+def bridge_cluster(y: Floats, n: Floats) -> ClusteredOutcomes:
+    return ClusteredOutcomes.build(
+        y, np.zeros(len(y), int), row=np.arange(len(y)), Z=np.ones((len(y), 1)), link=BridgeLogit(),
+        family="binomial", trials=n,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sd", [0.05, 0.4, 1.5, 4.4, 8.0])
+@pytest.mark.parametrize("n", [1, 2, 7, 30, 200])
+def test_a_bridge_intercept_against_dense_quadrature(sd: float, n: int) -> None:
+    rng = np.random.default_rng(n)
+    u, log_weight = bridge_nodes(sd)
+    for shift in (-4.0, 0.0, 1.0):
+        eta = shift + rng.normal(size=n)
+        effect = BridgeDistribution(sd=sd).draw(seed=rng)
+        mixed = (rng.random(n) < special.expit(eta + effect)).astype(float)
+        for y in (np.zeros(n), np.ones(n), mixed):
+            rows = sum(log_row("logit", a, 1.0, e + u) for a, e in zip(y, eta, strict=True))
+            truth = float(special.logsumexp(rows + log_weight))
+            outcomes = bridge_cluster(y, np.ones(n))
+            assert log_likelihood(outcomes, eta, [[sd]])[0] == pytest.approx(truth, abs=1e-8)
+            assert quadrature_error(outcomes, eta, [[sd]]).total < 1e-8
+
+
+@pytest.mark.parametrize("sd", [0.02, 0.3, 2.0, 8.0, 60.0])
+def test_a_bridge_intercept_in_closed_form(sd: float) -> None:
+    """One row of one trial is Bernoulli with expit(φη), and u has no part in η's scale."""
+    phi = float(attenuation_of_sd(sd))
+    for y in (0.0, 1.0):
+        outcomes = bridge_cluster(np.array([y]), np.ones(1))
+        for eta in (-12.0, -3.0, 0.0, 0.7, 5.0):
+            sign = 2 * y - 1
+            found = value_and_gradient(outcomes, [eta], [[sd]])
+            assert found.value == pytest.approx(special.log_expit(sign * phi * eta), abs=2e-9)
+            slope = sign * special.expit(-sign * phi * eta)
+            assert found.eta[0] == pytest.approx(phi * slope, abs=2e-9)
+            by_sd = -(phi**3) * 3.0 * sd / np.pi**2 * eta * slope
+            assert found.root[0, 0] == pytest.approx(by_sd, abs=2e-7)
+
+
+def bridge_by_mpmath(sd: mpmath.mpf, eta: list[float], y: list[int]) -> mpmath.mpf:
+    phi = 1 / mpmath.sqrt(1 + 3 * mpmath.mpf(sd) ** 2 / mpmath.pi**2)
+
+    def integrand(u: mpmath.mpf) -> mpmath.mpf:
+        density = mpmath.sin(phi * mpmath.pi) / (2 * mpmath.pi)
+        density /= mpmath.cosh(phi * u) + mpmath.cos(phi * mpmath.pi)
+        rows = zip(y, eta, strict=True)
+        return density * mpmath.fprod(1 / (1 + mpmath.exp((1 - 2 * a) * (e + u))) for a, e in rows)
+
+    ends = [0, *(mpmath.mpf(4) ** k for k in range(-4, 5))]
+    return mpmath.log(mpmath.quad(integrand, [*(-x for x in reversed(ends)), *ends[1:]]))
+
+
+@pytest.mark.parametrize("sd", [0.1, 4.0])
+def test_a_bridge_intercepts_gradient_against_mpmath(sd: float) -> None:
+    eta, y = [-1.0, 0.3, 1.2], [0, 1, 0]
+    outcomes = bridge_cluster(np.array(y, float), np.ones(3))
+    found = value_and_gradient(outcomes, eta, [[sd]])
+    with mpmath.workdps(22):
+        value = bridge_by_mpmath(sd, eta, y)
+        in_sd = mpmath.diff(lambda s: bridge_by_mpmath(s, eta, y), sd)
+        in_eta = mpmath.diff(lambda e: bridge_by_mpmath(sd, [e, *eta[1:]], y), eta[0])
+    assert found.value == pytest.approx(float(value), abs=1e-10)
+    assert found.root[0, 0] == pytest.approx(float(in_sd), abs=1e-9)
+    assert found.eta[0] == pytest.approx(float(in_eta), abs=1e-9)
+
+
+@pytest.mark.parametrize("sd", [0.3, 2.0, 8.0])
+@pytest.mark.parametrize("n", [1.0, 400.0, 1e5])
+def test_a_bridge_intercept_where_nodes_of_its_own_are_needed(sd: float, n: float) -> None:
+    """Far predictors, and more trials than nodes are shared by: value, gradient, agreement."""
+    y, trials = np.round(n * np.array([0.0, 0.2, 1.0])), np.full(3, n)
+    outcomes = bridge_cluster(y, trials)
+    parameters = integrated_likelihood.Parameters.read(outcomes, np.zeros(3), [[sd]], None)
+    u, log_weight = bridge_nodes(sd, 80.0)
+    for eta in (np.array([0.2, -0.5, 1.0]), np.array([25.0, -30.0, 2.0])):
+        value = log_likelihood(outcomes, eta, [[sd]])[0] - outcomes.constant[0]
+        if n < 1e4:  # the grid is too wide for narrow integrands
+            parts = zip(y, eta, strict=True)
+            rows = sum(log_row("logit", a, n, e + u) for a, e in parts)
+            truth = float(special.logsumexp(rows + log_weight))
+            assert value == pytest.approx(truth, abs=1e-8, rel=1e-13)
+        found = value_and_gradient(outcomes, eta, [[sd]])
+        numeric = central(lambda e: log_likelihood(outcomes, e, [[sd]])[0], eta, 1e-3)
+        np.testing.assert_allclose(found.eta, numeric, rtol=1e-6, atol=1e-5)
+        numeric = central(
+            lambda s, e=eta: log_likelihood(outcomes, e, s)[0], np.array([[sd]]), 1e-3
+        )
+        np.testing.assert_allclose(found.root, numeric, rtol=1e-5, atol=1e-5)
+    fine = parameters.integrate(0, finer=0.25, wider=10.0)
+    assert parameters.integrate(0).value[0] == pytest.approx(fine.value[0], abs=1e-8, rel=1e-13)
+
+
+def test_a_bridge_intercept_without_variance_and_without_rows() -> None:
+    y, eta = np.array([1.0, 0.0, 1.0]), np.array([-1.0, 0.5, 2.0])
+    outcomes = ClusteredOutcomes.build(
+        y, [0, 0, 0], row=[0, 1, 2], Z=np.ones((3, 1)), link=BridgeLogit(), n_clusters=2
+    )
+    conditional = float(special.log_expit((2 * y - 1) * eta).sum())
+    for sd in (0.0, 1e-9):
+        found = log_likelihood(outcomes, eta, [[sd]])
+        np.testing.assert_allclose(found, [conditional, 0.0], atol=1e-9)
+        assert value_and_gradient(outcomes, eta, [[sd]]).root[0, 0] == pytest.approx(0, abs=1e-7)
+    np.testing.assert_allclose(
+        log_likelihood(outcomes, eta, [[-1.5]]), log_likelihood(outcomes, eta, [[1.5]]), atol=1e-12
+    )
+    slope = [value_and_gradient(outcomes, eta, [[s]]).root[0, 0] for s in (-1.5, 1.5)]
+    assert slope[0] == pytest.approx(-slope[1], abs=1e-12)
+
+
+def test_shared_nodes_are_left_where_they_are_too_far_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A surprising cluster under a narrow distribution: a harmonic tells, other nodes serve."""
+    y, eta, sd = np.ones(7), np.full(7, -3.0), 0.1
+    outcomes, own = bridge_cluster(y, np.ones(7)), []
+    general = integrated_likelihood.integrate_bridge_lines
+
+    def noted(*arguments: object) -> None:
+        own.append(np.isnan(arguments[4].error).sum())  # ty: ignore[unresolved-attribute]
+        general(*arguments)
+
+    monkeypatch.setattr(integrated_likelihood, "integrate_bridge_lines", noted)
+    u, log_weight = bridge_nodes(sd)
+    truth = special.logsumexp(7 * special.log_expit(u - 3.0) + log_weight)
+    assert log_likelihood(outcomes, eta, [[sd]])[0] == pytest.approx(truth, abs=1e-8)
+    assert own == [1]
 
 
 @njit

@@ -7,6 +7,7 @@ import pandas as pd
 import pymc as pm
 import pytest
 
+from popavg.bridge_logit import BridgeLogit
 from popavg.design import Design, family_of
 from popavg.links import get_link
 from popavg.models.build import build_model
@@ -24,6 +25,7 @@ MODELS = {
     "count": ("count ~ x + (1 | g)", "log"),
     "value": ("value ~ x + (1 + x | g)", "identity"),
     "trials": ("p(successes, trials) ~ x + (1 | g)", "logit"),
+    "bridge": ("y ~ x + arm + (1 | g)", BridgeLogit()),
 }
 
 
@@ -54,7 +56,7 @@ def test_gradient(name: str, is_bent: bool, frame: pd.DataFrame) -> None:
         np.testing.assert_allclose(gradient, differences / 2e-5, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["one", "two", "value"])
+@pytest.mark.parametrize("name", ["one", "two", "value", "bridge"])
 def test_priors_are_the_latent_models(name: str, frame: pd.DataFrame) -> None:
     """Same log prior as PyMC's compiled density, Jacobians included, up to a constant."""
     formula, link = MODELS[name]

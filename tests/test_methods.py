@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pymc as pm
 import pytest
 import xarray as xr
 from arviz_stats.base import array_stats
@@ -127,10 +128,28 @@ def test_a_model_is_drawn_from_as_it_was_built(called: dict[str, Any], frame: pd
         problem = problem_of_model(glmm(INTERCEPT, frame, link="logit", likelihood=likelihood))
         assert draw(problem, QUIET, 1, method="auto").method == method
         other = "latent" if method == "nuts" else "nuts"
-        with pytest.raises(SpecificationError, match=f"likelihood='{likelihood}'"):
+        with pytest.raises(SpecificationError, match=f"likelihood='{likelihood}'.*'{method}'"):
             draw(problem, QUIET, 1, method=other)
-        with pytest.raises(SpecificationError, match="formula and the data"):
-            draw(problem, QUIET, 1, method="importance")
+    with pytest.raises(SpecificationError, match="formula and the data"):
+        draw(problem, QUIET, 1, method="importance")
+
+
+def test_an_integrated_model_is_drawn_from_by_importance_too(
+    called: dict[str, Any], frame: pd.DataFrame
+) -> None:
+    """Where it is as the builder made it, and has no prior on the baseline."""
+    model = glmm(INTERCEPT, frame, link="logit", likelihood="integrated")
+    drawn = draw(problem_of_model(model), QUIET, 7, method="importance")
+    assert (drawn.method, drawn.why) == ("importance", "as asked for")
+    assert called["importance"]["seed"] == 7
+    with model:
+        pm.Potential("close", -(model["sd_g"][0] ** 2))
+    with pytest.raises(SpecificationError, match=r"added to \(close\).*method='nuts'"):
+        draw(problem_of_model(model), QUIET, 7, method="importance")
+    baseline = {"baseline": pa.Prior("Beta", 2, 8)}
+    model = glmm(INTERCEPT, frame, link="probit", priors=baseline, likelihood="integrated")
+    with pytest.raises(SpecificationError, match=r"baseline.*'Intercept'"):
+        draw(problem_of_model(model), QUIET, 7, method="importance")
 
 
 def test_why_a_model_isnt_integrated(frame: pd.DataFrame) -> None:
@@ -209,8 +228,6 @@ def test_the_comparison_finds_bugs(posteriors: dict[str, xr.Dataset], bug: str) 
 @pytest.mark.slow
 def test_a_users_prior_and_term_are_part_of_an_integrated_fit() -> None:
     """A potential that holds the standard deviation near 2 is seen in the posterior."""
-    import pymc as pm
-
     model = glmm(CBPP, pa.load_dataset("cbpp"), link="logit", likelihood="integrated")
     with model:
         pm.Potential("close", -0.5 * ((model["sd_herd"][0] - 2.0) / 0.05) ** 2)

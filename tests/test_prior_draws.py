@@ -8,6 +8,7 @@ import pymc as pm
 import pytest
 
 import popavg as pa
+from popavg.bridge_logit import BridgeLogit
 from popavg.design import Design, family_of
 from popavg.models.default_priors import resolve_priors
 from popavg.models.prior_draws import correlation_draws, prior_draws
@@ -39,6 +40,13 @@ def test_names_and_dims_are_those_of_a_fit(frame: pd.DataFrame) -> None:
     np.testing.assert_array_equal(found["corr_r"][0, 0], np.eye(2))
     xr_again = prior_draws(design, pa.get_link("identity"), priors, draws=20, seed=3)
     assert found.equals(xr_again)
+
+
+def test_the_attenuation_of_a_bridge_model(frame: pd.DataFrame) -> None:
+    design, priors = built("y ~ x + (1 | g)", frame, "logit", {})
+    found = prior_draws(design, BridgeLogit(), priors, draws=20, seed=3)
+    assert found["phi_g"].dims == ("chain", "draw", "effect_g")
+    np.testing.assert_allclose(found["phi_g"], (1 + 3 * found["sd_g"] ** 2 / np.pi**2) ** -0.5)
 
 
 def test_distributions_are_pymcs(frame: pd.DataFrame) -> None:

@@ -52,6 +52,8 @@ class Draws:
         Of the whole Markov chains; NaN where there were none.
     divergences : int
         Divergent draws in them.
+    length : int
+        Draws of each of them.
     """
 
     posterior: xr.Dataset
@@ -60,6 +62,7 @@ class Draws:
     ess: float = np.nan
     r_hat: float = np.nan
     divergences: int = 0
+    length: int = 0
 
 
 def first_route(problem: Problem, method: Method) -> Route:
@@ -143,7 +146,8 @@ class Drawer:
                 break
             factor *= 2
         divergences = int(statistics["diverging"].sum())
-        return Draws(_thinned(posterior, wanted), route, "", ess, r_hat, divergences)
+        thinned, length = _thinned(posterior, wanted), sampler.draws
+        return Draws(thinned, route, "", ess, r_hat, divergences, length)
 
     @cached_property
     def _integrated(self) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from popavg.mixing import NORMAL
 from popavg.models.prior_draws import prior_draws
 from popavg.posterior_tools.cluster_effects import draw_effects
 from popavg.posterior_tools.integrated_design import IntegratedDesign, lower_roots
@@ -182,13 +183,20 @@ class _Draws:
                     seed=rng.integers(2**62, size=len(eta)),
                 )  # fmt: skip
             else:
-                z = rng.normal(size=(len(eta), len(group.levels), len(group.effects)))
-                u = z @ self.root[block].mT
+                u = self._new_effects(block, rng)
             predictor = eta[:, rows]
             for k, column in enumerate(group.Z.T):
                 predictor += column * u[:, group.index, k]
             found.append(self._outcomes(predictor, sigma, rng))
         return np.concatenate(found)
+
+    def _new_effects(self, block: slice, rng: np.random.Generator) -> Floats:
+        """Of new clusters, shape (draws, clusters, effects)."""
+        group, root, mixing = self.integrated.group, self.root[block], self.problem.link.mixing
+        z = rng.normal(size=(len(root), len(group.levels), len(group.effects)))
+        if mixing.name != NORMAL.name:
+            return mixing.effect(z, root)
+        return z @ root.mT
 
     def _outcomes(
         self, eta: Floats, sigma: Floats | None, rng: np.random.Generator

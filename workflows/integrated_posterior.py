@@ -10,10 +10,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from popavg.bridge import attenuation_of_sd
 from popavg.design import Design
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.families import Family
 from popavg.links import Link
+from popavg.mixing import BRIDGE
 from popavg.models.default_priors import correlation_name, sd_names
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_design import IntegratedDesign, lower_roots
@@ -233,6 +235,8 @@ class IntegratedPosterior:
             matrix[:, 0, 1] = matrix[:, 1, 0] = found.correlation
             variables[f"corr_{group.name}"] = ((effect, f"{effect}_other"), matrix)
             coords[f"{effect}_other"] = list(group.effects)
+        if self.link.mixing.name == BRIDGE.name:
+            variables[f"phi_{group.name}"] = ((effect,), attenuation_of_sd(found.sd))
         if self._sigma is not None:
             variables["sigma"] = ((), found.sigma)
         shaped = {

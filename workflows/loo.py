@@ -70,7 +70,7 @@ def loo_clusters(
     Notes
     -----
     Σ_i log p(y_i | y_-i) (Vehtari, Gelman & Gabry 2017) with y_i all rows of cluster i and
-    p(y_i | θ) = ∫ p(y_i | u, θ) N(u; 0, Σ) du, the integrated likelihood. Merkle, Furr &
+    p(y_i | θ) = ∫ p(y_i | u, θ) p(u | θ) du, the integrated likelihood. Merkle, Furr &
     Rabe-Hesketh (2019) say why the conditional likelihood answers another question, and why
     importance sampling fails on it.
 

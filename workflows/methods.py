@@ -28,6 +28,8 @@ Method = Literal["auto", "importance", "nuts", "latent"]
 
 METHODS: tuple[Method, ...] = ("auto", "importance", "nuts", "latent")
 
+_NO_BASELINE = "importance sampling has no prior on the baseline"
+
 _WORDS = {
     "importance": "independent draws by importance sampling",
     "nuts": "NUTS on the integrated likelihood",
@@ -124,27 +126,37 @@ def draw(problem: Problem, sampler: Sampler, seed: int, *, method: Method) -> Dr
         return _draw_latent(problem, sampler, seed, why)
     if method == "nuts":
         return _draw_nuts(problem, sampler, seed, "as asked for")
-    if baseline_of(problem.design, problem.link, problem.priors) is not None:
-        came = "importance sampling has no prior on the baseline"
-        if method == "importance":
-            raise SpecificationError(came, "a prior on 'Intercept'", "say method='nuts' or 'auto'")
-        return _draw_nuts(problem, sampler, seed, f"because {came}")
+    if method == "auto" and _has_baseline(problem):
+        return _draw_nuts(problem, sampler, seed, f"because {_NO_BASELINE}")
     return _draw_importance(problem, sampler, seed, method)
 
 
+def _has_baseline(problem: Problem) -> bool:
+    return baseline_of(problem.design, problem.link, problem.priors) is not None
+
+
 def _draw_model(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
-    """A user's model is drawn from as it was built."""
-    from popavg.models.record import model_record
+    """A user's model is drawn from as it was built; one without additions by importance too."""
+    from popavg.models.record import additions, model_record
 
     assert problem.model is not None
     integrated = model_record(problem.model).likelihood == "integrated"
+    if method == "importance" and integrated:
+        if added := additions(problem.model):
+            raise SpecificationError(
+                f"method='importance' with a model that was added to ({', '.join(added)})",
+                "a model as popavg.models built it: importance sampling knows no other",
+                "say method='nuts'",
+            )
+        return _draw_importance(problem, sampler, seed, method)
     fitting: Method = "nuts" if integrated else "latent"
     if method not in ("auto", fitting):
         likelihood = "integrated" if integrated else "latent"
+        allowed = "'auto', 'nuts' or 'importance'" if integrated else "'auto' or 'latent'"
         raise SpecificationError(
             f"method={method!r} with a model that was built with likelihood={likelihood!r}",
-            f"'auto' or {fitting!r}",
-            "give pa.fit the formula and the data for the others",
+            allowed,
+            "give pa.fit the formula and the data, or build the model with the other likelihood",
         )
     why = "which is how the model was built"
     return (_draw_nuts if integrated else _draw_latent)(problem, sampler, seed, why)
@@ -153,6 +165,11 @@ def _draw_model(problem: Problem, sampler: Sampler, seed: int, method: Method) -
 def _draw_importance(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
     """Importance sampling; NUTS where it is refused and another method may be used."""
     from popavg.workflows.importance import importance_sample
+
+    if _has_baseline(problem):
+        raise SpecificationError(
+            _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
+        )
 
     found = importance_sample(
         problem.design,
