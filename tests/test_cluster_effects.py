@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba import njit
 from numpy.typing import NDArray
 from scipy import special, stats
 
@@ -11,6 +12,16 @@ from popavg.bridge import BridgeDistribution
 from popavg.bridge_logit import BridgeLogit
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.posterior_tools import cluster_effects
+from popavg.posterior_tools._bridge_draws import _intervals
+from popavg.posterior_tools._bridge_lines import (
+    FIRST,
+    find_grid,
+    first_grid,
+    log_likelihood_at,
+    make_grid,
+)
+from popavg.posterior_tools._bridge_nodes import shape_of
+from popavg.posterior_tools._integrated_kernels import Data
 from popavg.posterior_tools.cluster_effects import draw_effects
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 
@@ -105,6 +116,32 @@ def test_a_bridge_intercept(sd: float, n: int, ones: int, trials: int) -> None:
     mass = np.concatenate([[0.0], np.cumsum(0.5 * (f[1:] + f[:-1]))])
     assert stats.kstest(u, lambda x: np.interp(x, at, mass / mass[-1])).pvalue > SMALLEST_P
     np.testing.assert_array_equal(draw_effects(outcomes, eta, [[0.0]], seed=1), 0.0)
+
+
+@njit
+def excess(data: Data, eta: Floats, sd: float) -> float:
+    """By how much a cluster's log-likelihood is above its bounds at most, between the nodes."""
+    shape, grid = shape_of(sd), make_grid(FIRST)
+    first = first_grid(shape)
+    _, _, low, high = find_grid(grid, shape, (data, eta, 0), first, 26.0)
+    between, bound, mass = np.ones(FIRST), np.empty(FIRST), np.empty(FIRST)
+    _intervals(first, between, (low, high), bound, mass)
+    worst = -np.inf
+    for k in range(low, high):
+        width = first.effect[k + 1] - first.effect[k]
+        for part in range(21):
+            u = first.effect[k] + width * part / 20
+            worst = max(worst, log_likelihood_at(u, data, eta, 0) - bound[k])
+    return worst
+
+
+@pytest.mark.parametrize("ones", [0, 2, 4])
+@pytest.mark.parametrize("sd", [0.3, 2.0, 8.0])
+def test_the_bounds_of_a_bridge_intercept(sd: float, ones: int) -> None:
+    """Above the likelihood everywhere, the interval of its mode included."""
+    y, eta = (np.arange(4) < ones).astype(float), np.array([0.3, -1.0, 0.4, 0.1])
+    data = one_cluster("logit", y).data
+    assert -0.1 < excess(data, eta, sd) <= 1e-9
 
 
 @pytest.mark.parametrize("effects", [1, 2])

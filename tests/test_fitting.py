@@ -281,6 +281,7 @@ def test_importance_sampling_needs_no_pymc() -> None:
 _INTERRUPTED = """
 import json, os, signal, sys, threading, warnings
 import numpy as np, nutpie, popavg as pa
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 original = nutpie.sample
 def sample(*args, **kwargs):
     threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

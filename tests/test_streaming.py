@@ -132,6 +132,7 @@ def test_an_interrupt_keeps_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> N
     """It comes while something is being written: that is written to its end, then the rest."""
     kept, running = Kept(), Running([(5, 4), (8, 9), (13, 13)])
     halves = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 
     def interrupted() -> None:
         if not halves:
@@ -141,7 +142,10 @@ def test_an_interrupt_keeps_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> N
             halves.append("ended")
 
     kept.on_write = interrupted
-    run(monkeypatch, running, kept)
+    try:
+        run(monkeypatch, running, kept)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert running.aborted
     assert halves == ["begun", "ended"]
     assert len(kept.chain(0)) == 5
