@@ -93,8 +93,8 @@ def uniformity_p_value(ranks: ArrayLike, draws: int) -> float:
     >>> from popavg.posterior_tools.rank_uniformity import uniformity_p_value
     >>> round(uniformity_p_value([0, 1, 2, 3], draws=3), 3)
     1.0
-    >>> round(uniformity_p_value([3, 3, 3, 3], draws=3), 6)  # twice 1/4 to the fourth
-    0.007812
+    >>> round(uniformity_p_value([3, 3, 3, 3], draws=3), 4)  # twice 1/4 to the fourth
+    0.0078
     """
     counts = rank_counts(ranks, draws)
     runs = np.asarray(ranks).size

@@ -40,13 +40,13 @@ FORMULA = "p(s, n) ~ x + (1 | g)"
 
 @pytest.fixture(scope="module")
 def clusters() -> pd.DataFrame:
-    """30 clusters, each of many trials, so that little data tell much."""
+    """60 clusters, each of many trials, so that few runs tell much."""
     return pd.DataFrame(
         {
-            "s": np.tile([3, 9], 15),
+            "s": np.tile([3, 9], 30),
             "n": 400,
-            "x": np.repeat([0, 1], 15),
-            "g": [f"c{i:02}" for i in range(30)],
+            "x": np.repeat([0, 1], 30),
+            "g": [f"c{i:02}" for i in range(60)],
         }
     )
 
@@ -115,10 +115,10 @@ def seeded(
 @pytest.mark.parametrize(
     ("bug", "runs", "seen_by"),
     [
-        ("none", 60, {}),
-        ("sd 10 % too large", 60, {"sd_g": "draws too high"}),
-        ("intercept's prior forgotten", 30, {"log_prior": "draws too low"}),
-        ("outcomes ignored", 60, {"log_likelihood": "draws too low"}),
+        ("none", 40, {}),
+        ("sd 10 % too large", 40, {"sd_g": "draws too high"}),
+        ("intercept's prior forgotten", 20, {"log_prior": "draws too low"}),
+        ("outcomes ignored", 40, {"log_likelihood": "draws too low"}),
     ],
 )
 def test_seeded_bugs_are_seen_and_the_right_route_passes(

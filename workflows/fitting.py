@@ -76,7 +76,7 @@ def fit(
         sampler on the parameters and every cluster's effects, for any number of factors and
         effects. ``"auto"`` is importance sampling where it can be, else NUTS, else latent; which
         one it was and why is printed and stands in the fit's specification. A model is sampled as
-        it was built.
+        it was built; one to which nothing was added can also be drawn by ``"importance"``.
     parametrization : {"noncentered", "centered"}
         What is sampled for the random effects by ``"latent"``; centred is faster where clusters
         are large.
