@@ -25,6 +25,7 @@ from popavg.design import Design
 from popavg.errors import ConvergenceError, FitWarning, SpecificationError, StorageError
 from popavg.models.prior_draws import prior_draws
 from popavg.posterior_tools.calibration_result import Calibration
+from popavg.workflows import _calibration_jobs as jobs
 from popavg.workflows import _calibration_routes as routes
 from popavg.workflows._calibration_plan import Plan, Worker
 from popavg.workflows._calibration_quantities import DEFAULT_QUANTITIES
@@ -359,6 +360,21 @@ def test_full_disk(clusters: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_
         "calibration.json",
         "run-000000.json",
     ]
+
+
+def test_process_that_ends(
+    clusters: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small(clusters, 1, store=tmp_path / "runs")
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)  # {path} {module}"
+    monkeypatch.setattr(jobs, "_PROGRAM", killed)
+    with pytest.warns(FitWarning, match=r"a process ended with code -?[0-9]+ .*: 1 of 5 runs"):
+        found = small(clusters, 5, store=tmp_path / "runs", jobs=2)
+    assert len(found.runs) == 1
+    full = "import sys; sys.exit('popavg.errors.StorageError: full')  # {path} {module}"
+    monkeypatch.setattr(jobs, "_PROGRAM", full)
+    with pytest.raises(StorageError, match="full"):
+        small(clusters, 5, store=tmp_path / "runs", jobs=2)
 
 
 SCRIPT = """

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from popavg.errors import SpecificationError, StorageError
 from popavg.workflows._calibration_plan import Plan, Worker
@@ -68,9 +68,9 @@ def in_processes(
     orders = [_packed(plan, folder, numbers[k::jobs]) for k in range(jobs)]
     waiting = set(numbers)
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
-        processes = [
-            _start(order, Path(scratch) / f"{k}.txt", stack) for k, order in enumerate(orders)
-        ]
+        processes = [_start(Path(scratch) / f"{k}.txt", stack) for k in range(jobs)]
+        for process, order in zip(processes, orders, strict=True):
+            _tell(process, order)
         while waiting:
             ended = [process.poll() for process in processes]
             for number in sorted(waiting.intersection(folder.done())):
@@ -98,8 +98,8 @@ def _packed(plan: Plan, folder: RunFolder, numbers: Sequence[int]) -> bytes:
         ) from error
 
 
-def _start(order: bytes, errors: Path, stack: contextlib.ExitStack) -> subprocess.Popen[bytes]:
-    """A process that has its orders; Ctrl-C doesn't reach it, the end of this process does."""
+def _start(errors: Path, stack: contextlib.ExitStack) -> subprocess.Popen[bytes]:
+    """A process that waits for orders; Ctrl-C doesn't reach it, the end of this process does."""
     program = _PROGRAM.format(path=sys.path, module=__name__)
     with errors.open("wb") as file:
         process = subprocess.Popen(
@@ -111,16 +111,22 @@ def _start(order: bytes, errors: Path, stack: contextlib.ExitStack) -> subproces
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
     stack.callback(_stop, process)
-    assert process.stdin is not None
-    process.stdin.write(len(order).to_bytes(8, "big") + order)
-    process.stdin.flush()
     return process
 
 
-def _stop(process: subprocess.Popen[Any]) -> None:
+def _tell(process: subprocess.Popen[bytes], order: bytes) -> None:
+    """Its orders; that it has ended before is noticed later."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(len(order).to_bytes(8, "big") + order)
+        process.stdin.flush()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
-    if process.stdin is not None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
 
 
