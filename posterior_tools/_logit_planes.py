@@ -188,7 +188,7 @@ def _one_cluster(
     if math.isnan(m1):
         return
     size = rows.size
-    steep1, steep2, trials, largest, successes = 0.0, 0.0, 0.0, 0.0, 0.0
+    steep1, steep2, trials, largest = 0.0, 0.0, 0.0, 0.0
     rise1, rise2, middle = 0.0, 0.0, 0.0
     for j in range(size):
         along = plane.slope[j] + ridge * rows.slope[j]
@@ -199,7 +199,6 @@ def _one_cluster(
         rise2 += rows.y[j] * rows.slope[j]
         middle += rows.y[j] * v
         largest = max(largest, abs(v))
-        successes += rows.y[j]
     most = (int(trials) + 7) // 4 * 4 if trials <= _MOST else 0
     if most == 0:
         return
