@@ -14,7 +14,7 @@ terms tell the error of the rule at no cost: where it is above 1e-9 of the clust
 step is shortened, in every evaluation. Nothing depends on the number of threads.
 
 The logit has faster rules for most clusters. With one effect the step is chosen so that the error
-is below 4e-9 whatever the predictors (:mod:`popavg.posterior_tools._logit_lines`). With two the
+is below 5e-9 whatever the predictors (:mod:`popavg.posterior_tools._logit_lines`). With two the
 step is the forecast alone, which nothing checks in every evaluation
 (:mod:`popavg.posterior_tools._logit_planes`); `quadrature_error` does by refinement.
 
