@@ -106,8 +106,9 @@ def stream(writer: _Writer, *, few: bool) -> None:
     out), where looking at its trace once a second costs nothing that can be measured.
     """
     options = {"blocking": False, "return_raw_trace": True}
-    running = start(writer.compiled, writer.sampler, writer.seed, few=few, **options)
     with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(lambda: None).result()  # interrupted at its start, it could start twice
+        running = start(writer.compiled, writer.sampler, writer.seed, few=few, **options)
         try:
             trace, pause = None, INTERVAL
             while trace is None:
