@@ -31,7 +31,7 @@ SMALLEST_TABLE = 4096
 
 _SHORTEST_ROW = 64
 _LONGEST_ROW = 32_768
-_TASK = 65_536
+_TASK = 262_144
 
 
 def worth_tables(eta: Floats, sd: Floats, link: Link) -> bool:
