@@ -275,6 +275,7 @@ def check_dims(array: xr.DataArray) -> None:
             f"{str(array.name)!r} has the dims {listing(array.dims)} "
             f"of sizes {tuple(array.sizes.values())}",
             "chain, draw and its own, with at least one draw",
+            "rename the dims, or add the one of a single chain: posterior.expand_dims(chain=[0])",
         )
     if array.dtype.kind not in "biuf":
         raise DataError(

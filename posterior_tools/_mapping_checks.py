@@ -19,10 +19,14 @@ __all__ = [
     "check_diagonal",
     "check_keys",
     "check_names",
+    "check_not_correlations",
     "check_triangular",
 ]
 
 type Floats = NDArray[np.float64]
+
+#: How near to 1 the diagonal of correlations is: single precision, or a text with six digits.
+_ROUNDING = 1e-5
 
 #: What can say how much a factor's effects vary, with its meaning; exactly one is declared.
 SCALES = {
@@ -114,6 +118,22 @@ def check_triangular(name: str, matrix: Floats) -> None:
             f"{name!r} has numbers above its diagonal",
             "lower Cholesky factors L, Σ = LL'",
             "transpose upper factors, or name whole matrices cov_ or corr_",
+        )
+
+
+def check_not_correlations(name: str, covariance: Floats, remedy: str) -> None:
+    """Covariance matrices of several effects aren't correlation matrices.
+
+    A sampler draws no variance of exactly 1 again and again: a diagonal of ones in every draw
+    comes from correlations, or from variances that the model fixes, which can be said otherwise.
+    """
+    variances = np.einsum("cdqq->cdq", covariance)
+    several = variances.shape[0] * variances.shape[1] > 1 and variances.shape[2] > 1
+    if several and np.abs(variances - 1.0).max() < _ROUNDING:
+        raise DataError(
+            f"{name!r} has 1 on the diagonal in every draw, as correlations have",
+            "covariances, with variances on the diagonal",
+            remedy,
         )
 
 

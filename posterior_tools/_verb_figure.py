@@ -187,7 +187,8 @@ def _y_limits(curves: VerbCurves, unit: str, null: float | None, within: Limits 
     low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
     if within is not None:
         low, high = within[0], within[1] if high > 0.5 * within[1] else high
-    margin = (0.02 if within is not None else 0.05) * (high - low) or 0.5
+    narrow = within is not None and curves.ticks is None  # bars are as wide beyond their ends
+    margin = (0.02 if narrow else 0.05) * (high - low) or 0.5
     return low - margin, high + margin
 
 

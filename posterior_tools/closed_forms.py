@@ -175,7 +175,7 @@ def _not_linear(link: Link, v: Floats, fixed: Floats, *, refused: int) -> Estima
         why = "X has no Intercept column to take up half the random effects' variance"
     return EstimandError(
         f"the population's predictor under the {link.name} link isn't linear in the columns of X"
-        f" in {refused} of {len(v)} draws: {why}",
+        f" in {refused} of {len(v)} draws looked at together: {why}",
         remedy="use method='projection'",
     )
 

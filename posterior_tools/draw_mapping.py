@@ -19,6 +19,7 @@ from popavg.posterior_tools._mapping_checks import (
     check_diagonal,
     check_keys,
     check_names,
+    check_not_correlations,
     check_triangular,
 )
 from popavg.posterior_tools.draw_table import DrawTable, Variable
@@ -120,6 +121,14 @@ def _scales(
             check_triangular(key, matrix)
             matrix = matrix @ matrix.mT
         sd, correlation = from_covariance(key, matrix)
+        factors = kind == "chol"
+        check_not_correlations(
+            f"LL' of {key}" if factors else key,
+            matrix,
+            f"name {'their Cholesky factors' if factors else 'correlations'} "
+            f"'{'chol_' * factors}corr_{group.name}', beside standard deviations "
+            f"'sd_{group.name}', also where the model fixes these at 1",
+        )
         return sd, correlation if block_pairs(group) else check_diagonal(key, correlation)
     sd = _vector(table, names[key], group.effects, what=key)
     check_scales(key, sd)

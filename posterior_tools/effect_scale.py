@@ -22,9 +22,12 @@ _CAP = 5.0
 _PRIOR, _ERRORS = 6.0, 4.0
 #: A reading whose mean square is within this factor of 1 is named in the message.
 _FITS = 1.6
+_REMEDY = "name variances 'var_…', standardised effects 'z_…'; transform logarithms first"
 
 
-def check_effect_scales(parameters: ForeignParameters, design: Design) -> None:
+def check_effect_scales(
+    parameters: ForeignParameters, design: Design, *, remedy: str = _REMEDY
+) -> None:
     """Standard deviations aren't grossly other numbers than those the clusters' effects have.
 
     Finds variances, logarithms or precisions in the place of standard deviations, which no linear
@@ -36,6 +39,8 @@ def check_effect_scales(parameters: ForeignParameters, design: Design) -> None:
         Draws in the design's order; factors without draws of their effects are passed over.
     design : Design
         Formula and data.
+    remedy : str
+        How the caller's arguments say which numbers the draws are, for the message.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def check_effect_scales(parameters: ForeignParameters, design: Design) -> None:
                 continue
             ratio = squares[..., k] / sd**2
             if _is_off(ratio, effects.shape[2]):
-                raise _refused(f"{effect!r} | {group.name!r}", squares[..., k], sd)
+                raise _refused(f"{effect!r} | {group.name!r}", squares[..., k], sd, remedy)
 
 
 def _is_off(ratio: Floats, clusters: int) -> bool:
@@ -108,7 +113,7 @@ def _error(ratio: Floats) -> float:
     return max(independent, float(means.std()) / len(means) ** 0.5)
 
 
-def _refused(name: str, square: Floats, sd: Floats) -> DataError:
+def _refused(name: str, square: Floats, sd: Floats, remedy: str) -> DataError:
     with np.errstate(over="ignore", under="ignore"):
         readings = {
             "variances": sd,
@@ -131,5 +136,5 @@ def _refused(name: str, square: Floats, sd: Floats) -> DataError:
         f"the standard deviations of {name} don't fit the draws of its clusters' effects u: the "
         f"mean of (u / sd)² is {float((square / sd**2).mean()):.2g}, {told}",
         "a mean near 1, as in every posterior of normal effects whatever the shrinkage",
-        "name variances 'var_…', standardised effects 'z_…'; transform logarithms first",
+        remedy,
     )

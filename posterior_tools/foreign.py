@@ -198,7 +198,9 @@ def from_covariance(name: str, covariance: Floats) -> tuple[Floats, Floats]:
             f"{int((skew > _SYMMETRY).sum())} of {skew.size} draws of {name!r} aren't symmetric, "
             f"least of all draw {draw + 1} of chain {chain + 1}",
             "covariance matrices",
-            f"if these are Cholesky factors, name them chol_{name.partition('_')[2]}",
+            f"if these are Cholesky factors, name them chol_{name.removeprefix('cov_')}"
+            if name.startswith("cov_")
+            else "if these are Cholesky factors L, give LL' instead",
         )
     correlation = (correlation + correlation.mT) / 2
     check_definite(name, correlation)

@@ -16,12 +16,15 @@ from popavg.design import Design, family_of
 from popavg.errors import DataError, SpecificationError
 from popavg.formula import Formula
 from popavg.links import Link, get_link
+from popavg.mixing import NORMAL
 from popavg.posterior_tools._array_frame import ArrayFrame, Factor, read_arrays
+from popavg.posterior_tools._mapping_checks import check_not_correlations
 from popavg.posterior_tools._numbers import as_floats
 from popavg.posterior_tools.agreement import check_agreement, given_values
 from popavg.posterior_tools.clusters import UNKNOWN
 from popavg.posterior_tools.draw_table import check_finite
 from popavg.posterior_tools.draws import read_specification
+from popavg.posterior_tools.effect_scale import check_effect_scales
 from popavg.posterior_tools.foreign import (
     ForeignParameters,
     check_cluster_order,
@@ -34,6 +37,16 @@ from popavg.specification import ATTRIBUTE
 __all__ = ["from_arrays"]
 
 type Floats = NDArray[np.float64]
+
+_SCALES = (
+    "give variances as cov=, standard deviations as sd=, and effects times their standard "
+    "deviation as u="
+)
+_CORRELATIONS = (
+    "correlations alone aren't enough: multiply them by the standard deviations, R * sd[..., :, "
+    "None] * sd[..., None, :]; where the model fixes these at 1, use pa.from_draws with names "
+    "'sd_…' and 'corr_…'"
+)
 
 
 def from_arrays(
@@ -106,8 +119,10 @@ def from_arrays(
         Arguments that contradict each other, or ``trials`` without ``y``.
     DataError
         Shapes that don't fit; draws that are NaN or infinite; scales that aren't positive, or
-        covariances that aren't positive definite; columns that depend on each other; a linear
-        predictor that isn't reproduced.
+        covariances that aren't positive definite, or that are correlations; columns that depend on
+        each other; a linear predictor that isn't reproduced; scales that the draws of the
+        clusters' effects contradict, see
+        :func:`popavg.posterior_tools.effect_scale.check_effect_scales`.
 
     Examples
     --------
@@ -130,6 +145,8 @@ def from_arrays(
     parameters = _parameters(beta, factors, frame, design, others={"u": u, "sigma": sigma})
     fit = foreign_fit(design, parameters, link=chosen, family=family, source="draws from arrays")
     known = _each("u", u, factors)
+    if chosen.mixing.name == NORMAL.name:
+        check_effect_scales(parameters, design, remedy=_SCALES)
     _note_unknown(fit, [n for n, f in factors.items() if f.codes is None and n not in known])
     check_agreement(
         parameters,
@@ -264,7 +281,9 @@ def _scales(
         sd = values.reshape(*values.shape[:2], size)
         check_scales(what, sd)
         return sd[..., places], None
-    sd, correlation = from_covariance(what, values.reshape(*values.shape[:2], size, size))
+    covariance = values.reshape(*values.shape[:2], size, size)
+    sd, correlation = from_covariance(what, covariance)
+    check_not_correlations(what, covariance, _CORRELATIONS)
     return sd[..., places], correlation[..., places, :][..., places]
 
 

@@ -97,9 +97,9 @@ def from_draws(
     DataError
         Draws that are NaN or infinite, chains of different length, variables without chains and
         draws, standard deviations that are negative or zero, covariances that aren't positive
-        definite; terms without draws and draws without a term (both sides are named), another
-        reference level, other clusters; a linear predictor that isn't reproduced; standard
-        deviations that the draws of the clusters' effects contradict.
+        definite or are correlations; terms without draws and draws without a term (both sides are
+        named), another reference level, other clusters; a linear predictor that isn't reproduced;
+        standard deviations that the draws of the clusters' effects contradict.
 
     Notes
     -----

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from inspect import signature
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from popavg._checks import listing, suggestion
 from popavg.errors import SpecificationError
 from popavg.posterior_tools._asked_contrasts import AskedContrasts, OwnComparison
 from popavg.posterior_tools._asked_rows import choose_rows
@@ -32,6 +35,8 @@ __all__ = ["plot_comparisons", "plot_predictions", "plot_slopes"]
 
 #: Comparisons that are 1, not 0, where nothing differs.
 _RATIOS = ("ratio", "odds_ratio")
+#: Keywords of :meth:`arviz_plots.PlotCollection.wrap` that aren't chosen here.
+_FOR_PLOTS = ("cols", "col_wrap", "figure_kwargs")
 
 
 class _Look(TypedDict):
@@ -87,7 +92,7 @@ def plot_predictions(
         Keywords for ``line`` and ``band``, along a category ``point`` and ``interval``, or False
         to leave one out.
     **pc_kwargs
-        For :meth:`arviz_plots.PlotCollection.wrap`: ``col_wrap``, ``figure_kwargs``, …
+        For :meth:`arviz_plots.PlotCollection.wrap`: ``col_wrap``, ``figure_kwargs``.
 
     Returns
     -------
@@ -97,7 +102,8 @@ def plot_predictions(
     Raises
     ------
     SpecificationError
-        ``over`` isn't one covariate, too many levels for colours or panels, an unknown backend.
+        ``over`` isn't one covariate, too many levels for colours or panels, an unknown backend or
+        keyword.
     DataError, EstimandError
         As :func:`popavg.predictions`.
 
@@ -116,6 +122,7 @@ def plot_predictions(
     >>> sorted(set(figure.viz.children) & {"band", "line"})
     ['band', 'line']
     """
+    _check_keywords(plot_predictions, pc_kwargs)
     posterior = Posterior.from_fit(fit)
     axis = along(posterior.design, over)
     asked = AskedMeans.build(posterior, target, scale, seed=seed, progress=progress)
@@ -191,6 +198,7 @@ def plot_comparisons(
     >>> sorted(set(figure.viz.children) & {"band", "line", "null"})
     ['band', 'line', 'null']
     """
+    _check_keywords(plot_comparisons, pc_kwargs)
     if comparison == "nnt":
         raise SpecificationError(
             "a figure of numbers needed to treat, whose intervals go through infinity",
@@ -277,6 +285,7 @@ def plot_slopes(
     >>> sorted(set(figure.viz.children) & {"band", "line", "null"})
     ['band', 'line', 'null']
     """
+    _check_keywords(plot_slopes, pc_kwargs)
     posterior, of = Posterior.from_fit(fit), (target, scale)
     axis = along(posterior.design, over)
     asked = AskedSlopes.build(posterior, variables, slope, of, seed=seed, progress=progress)
@@ -286,6 +295,19 @@ def plot_slopes(
     titles = {name: asked.title(rows, [name]) for name in asked.variables}
     estimates = asked.estimates(rows)
     return _figure(estimates, axis, by, look=look, null=0.0, titles=titles, pc_kwargs=pc_kwargs)
+
+
+def _check_keywords(verb: FunctionType, given: Mapping[str, Any]) -> None:
+    unknown = [name for name in given if name not in _FOR_PLOTS]
+    if unknown:
+        own = [*list(signature(verb).parameters)[1:-1], *_FOR_PLOTS]
+        raise SpecificationError(
+            f"{verb.__name__} has no {listing(unknown)}",
+            listing(own, len(own)),
+            suggestion(unknown[0], own)
+            or "numbers that no figure shows come from the verb itself, pa."
+            f"{verb.__name__.removeprefix('plot_')}, and its .plot()",
+        )
 
 
 def _figure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from numbers import Real
 from typing import Literal, cast
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from popavg._checks import check_choice
 from popavg.errors import SpecificationError
+from popavg.posterior_tools.progress import track
 
 __all__ = [
     "COLUMNS",
@@ -34,6 +36,9 @@ COLUMNS = ("estimate", "std_error", "lower", "upper", "ess_bulk", "ess_tail", "r
 
 #: Quantiles whose effective size is ``ess_tail`` (Vehtari et al. 2021).
 TAIL = (0.05, 0.95)
+
+#: Estimands that are summarised together; how far the bar moves at a time.
+_TOGETHER = 64
 
 
 def interval_settings(
@@ -92,7 +97,7 @@ def intervals(
     prob, kind = interval_settings(ci_prob, ci_kind)
     point = point_estimate or rcParams["stats.point_estimate"]
     centre = getattr(np, check_choice("point_estimate", point, ("mean", "median")))
-    flat = np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1)
+    flat = _rows(draws)
     bounds = getattr(array_stats, kind)(flat, prob, axis=-1)
     return pd.DataFrame(
         {"estimate": centre(flat, axis=-1), "lower": bounds[..., 0], "upper": bounds[..., 1]}
@@ -127,6 +132,11 @@ def summarise(
     SpecificationError
         As :func:`interval_settings`; a point estimate that isn't ``"mean"`` or ``"median"``.
 
+    Notes
+    -----
+    Estimands with equal draws, such as rows that repeat, are summarised once. A bar is shown where
+    it takes longer than two seconds.
+
     Examples
     --------
     >>> import numpy as np
@@ -135,8 +145,43 @@ def summarise(
     [0.0]
     """
     point = point_estimate or rcParams["stats.point_estimate"]
+    first, place = _distinct(draws)
+    starts = range(0, len(first), _TOGETHER)
+    parts = [
+        _summary(draws[..., first[i : i + _TOGETHER]], ci_prob, ci_kind, point)
+        for i in track(starts, len(starts), "summaries")
+    ]
+    return pd.concat(parts, ignore_index=True).iloc[place].reset_index(drop=True)
+
+
+def _distinct(draws: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of estimands whose draws differ, and which of them each estimand equals."""
+    seen: dict[bytes, int] = {}
+    place = np.empty(draws.shape[-1], dtype=np.intp)
+    first = []
+    for i in range(len(place)):
+        # Equal digests of 32 bytes are equal draws, for all that anybody has ever found.
+        key = hashlib.sha256(draws[..., i].tobytes()).digest()
+        place[i] = seen.setdefault(key, len(seen))
+        if place[i] == len(first):
+            first.append(i)
+    return np.array(first, dtype=np.intp), place
+
+
+def _rows(draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Estimands first, one after the other in memory: sums are then the same in any layout."""
+    return np.ascontiguousarray(np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1))
+
+
+def _summary(
+    draws: NDArray[np.float64],
+    ci_prob: float | None,
+    ci_kind: IntervalKind | None,
+    point: PointEstimate,
+) -> pd.DataFrame:
+    """One row of :data:`COLUMNS` for each estimand, as they come."""
     found = intervals(draws, ci_prob=ci_prob, ci_kind=ci_kind, point_estimate=point)
-    flat = np.moveaxis(draws, -1, 0).reshape(draws.shape[-1], -1)
+    flat = _rows(draws)
     axes = {"chain_axis": 0, "draw_axis": 1}
     # 0/0: R-hat of constant draws isn't a number; squares of draws above 1e154 are infinite.
     with np.errstate(invalid="ignore", over="ignore"):

@@ -212,6 +212,16 @@ BASE = {"beta": "b", "cov_g": "S"}
         ({**BASE, "beta": "S"}, DataError, r"'S' has the shape \(2, 6, 2, 2\)"),
         ({**BASE, "beta": "bb"}, DataError, "the draws have no 'bb'"),
         ({**BASE, "cov_g": "R_"}, DataError, "the draws have no 'R_'"),
+        (
+            {**BASE, "cov_g": "R"},
+            DataError,
+            "'cov_g' has 1 on the diagonal in every draw.*Name correlations 'corr_g', beside",
+        ),
+        (
+            {"beta": "b", "chol_g": "LR"},
+            DataError,
+            "LL' of chol_g.*on the diagonal.*Name their Cholesky factors 'chol_corr_g'",
+        ),
         ({**BASE, "cov_g": "L"}, DataError, "aren't symmetric.*name them chol_g"),
         ({"beta": "b", "chol_g": "S"}, DataError, "has numbers above its diagonal"),
         ({"beta": "b", "sd_g": "tau", "corr_g": "S"}, DataError, "diagonal of 'corr_g' reaches"),
@@ -224,6 +234,13 @@ def test_bad_names(
 ) -> None:
     with pytest.raises(kind, match=message):
         read(names, frame)
+
+
+def test_standard_deviations_that_the_model_fixes_at_one(frame: pd.DataFrame) -> None:
+    """What covariances with ones on the diagonal may mean beside correlations can be said."""
+    draws = {**DRAWS, "ones": np.ones_like(SD)}
+    posterior = read({"beta": "b", "sd_g": "ones", "corr_g": "R"}, frame, draws)
+    np.testing.assert_allclose(posterior.covariance("g"), R.reshape(-1, 2, 2), rtol=1e-12)
 
 
 def test_a_random_slope_that_the_formula_lacks(frame: pd.DataFrame) -> None:

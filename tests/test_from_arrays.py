@@ -22,7 +22,8 @@ GROUPS = np.repeat(np.arange(12), 5)
 BETA = 0.5 * RNG.normal(size=(CHAINS, DRAWS, 3))
 ROOT = RNG.normal(size=(CHAINS, DRAWS, 2, 2))
 COV = ROOT @ ROOT.mT + 0.1 * np.eye(2)
-U = RNG.normal(size=(CHAINS, DRAWS, 12, 2))
+SD = np.sqrt(np.einsum("cdqq->cdq", COV))
+U = RNG.normal(size=(CHAINS, DRAWS, 12, 2)) * SD[:, :, None, :]
 Z = X[:, [0, 1]]
 Y = RNG.integers(0, 2, N)
 
@@ -155,6 +156,11 @@ FLAT = np.array([[1.0, 2.0], [2.0, 1.0]])
         ({"cov": -COV}, "14 of 14 draws of .*diagonal.* are negative"),
         ({"cov": COV * 0}, "diagonal.* are zero.*exactly 0"),
         ({"cov": np.broadcast_to(FLAT, COV.shape)}, "aren't positive definite.* -1 in draw 1"),
+        (
+            {"cov": np.linalg.cholesky(COV)},
+            "aren't symmetric.*If these are Cholesky factors L, give LL' instead",
+        ),
+        ({"cov": COV / SD[..., :, None] / SD[..., None, :]}, "1 on the diagonal.*R . sd"),
         ({"cov": np.abs(COV[..., 0]), "Z": None}, r"has the shape \(2, 7, 2\)"),
         ({"cov": None, "sd": -np.ones((CHAINS, DRAWS, 2))}, "draws of \"sd of 'group'\" are neg"),
         ({"sd": np.ones((CHAINS, DRAWS, 2))}, "cov and sd are both given"),
@@ -180,6 +186,22 @@ FLAT = np.array([[1.0, 2.0], [2.0, 1.0]])
 def test_bad_arrays(change: dict[str, Any], message: str) -> None:
     with pytest.raises(PopavgError, match=message or None):
         make(**change)
+
+
+def test_standard_deviations_in_the_place_of_variances() -> None:
+    """Where the clusters' effects are given too, they tell."""
+    rng = np.random.default_rng(2)
+    sd = 4.0 * np.exp(0.1 * rng.normal(size=(4, 50)))
+    u = sd[..., None] * rng.normal(size=(4, 50, 12))
+    given = {"X": X, "link": "logit", "groups": GROUPS, "u": u}
+    beta = rng.normal(size=(4, 50, 3))
+    for right in ({"cov": sd**2}, {"cov": None, "sd": sd}):
+        pa.from_arrays(beta, **given, **right)
+    message = r"mean of \(u / sd\)² is 4.*Give variances as cov=, standard deviations as sd="
+    with pytest.raises(DataError, match=message):
+        pa.from_arrays(beta, sd, **given)
+    with pytest.raises(DataError, match=r"if they were variances.*as cov="):
+        pa.from_arrays(beta, None, sd=sd**2, **given)
 
 
 def test_a_column_of_z_under_a_name_of_x_is_that_column() -> None:

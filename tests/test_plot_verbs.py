@@ -265,3 +265,19 @@ def test_errors(fit: xr.DataTree, make_fit: MakeFit, frame: pd.DataFrame) -> Non
         pytest.raises(SpecificationError, match=r"12 panels.*plot.max_subplots"),
     ):
         plot_predictions(many, {"x": [0, 1]}, by=["visit", "g"])
+
+
+def test_keywords_that_no_figure_has(fit: xr.DataTree) -> None:
+    """Found before anything is computed."""
+    with pytest.raises(SpecificationError, match=r"has no 'wieghts'.*Did you mean 'weights'"):
+        plot_predictions(fit, "x", wieghts="w")
+    for draw in (plot_comparisons, plot_slopes):
+        with pytest.raises(SpecificationError, match=r"no 'hypothesis'.*pa\.(comparisons|slopes),"):
+            draw(fit, "x", "visit", hypothesis="pairwise")
+
+
+def test_bars_of_categories_end_within_the_figure(fit: xr.DataTree) -> None:
+    (axes,) = panels(plot_predictions(fit, "h", backend="matplotlib"))
+    upper = predictions(fit, over="h").to_frame()["upper"].max()
+    low, high = axes.get_ylim()
+    assert high - max(upper, 0.0) > 0.02 * (high - low)

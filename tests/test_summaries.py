@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popavg.errors import SpecificationError
+from popavg.posterior_tools import summaries
 from popavg.posterior_tools.summaries import (
     COLUMNS,
     decimals,
@@ -130,3 +131,35 @@ def test_intervals_alone_are_those_of_the_whole_summary(kind: str, point: str | 
 def test_squares_that_overflow_do_not_warn() -> None:
     draws = 1e200 * np.random.default_rng(1).random((4, 50, 1))
     assert summarise(draws, ci_prob=0.9)["std_error"].item() == np.inf
+
+
+def test_equal_draws_are_summarised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that repeat: the same numbers, without computing them again."""
+    asked = []
+
+    def counted(draws: np.ndarray, *rest: object) -> object:
+        asked.append(draws.shape[-1])
+        return each(draws, *rest)
+
+    each = summaries._summary
+    monkeypatch.setattr(summaries, "_summary", counted)
+    order = [2, 0, 2, 1, 1, 0]
+    found = summarise(DRAWS[..., order], ci_prob=0.9)
+    assert asked == [3]
+    expected = summarise(DRAWS, ci_prob=0.9).iloc[order].reset_index(drop=True)
+    assert found.equals(expected)
+
+
+def test_many_estimands_are_summarised_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the parts a bar can move; how large they are changes no digit."""
+    whole = summarise(DRAWS, ci_prob=0.9)
+    told = []
+
+    def watched(parts: range, total: int, describe: str) -> range:
+        told.append((len(parts), total, describe))
+        return parts
+
+    monkeypatch.setattr(summaries, "track", watched)
+    monkeypatch.setattr(summaries, "_TOGETHER", 2)
+    assert summarise(DRAWS, ci_prob=0.9).equals(whole)
+    assert told == [(2, 2, "summaries")]
