@@ -159,7 +159,9 @@ def main() -> None:
         )
     print("\nGrowth of `avg_comparisons('arm')`\n")
     print("| rows | draws | s | ns a cell |\n|---:|---:|---:|---:|")
-    for n_rows, n in [(500, 4_000), (5_000, 4_000), (50_000, 4_000), (5_000, 400), (5_000, 40_000)]:
+    sizes = [(rows, 400) for rows in (500, 5_000, 50_000, 500_000)]
+    sizes += [(5_000, draws) for draws in (100, 1_000, 10_000, 100_000)]
+    for n_rows, n in sizes:
         seconds = fresh("avg_comparisons('arm')", n_rows, n)["seconds"]
         print(f"| {n_rows:,} | {n:,} | {seconds:.3f} | {1e9 * seconds / (2 * n_rows * n):.1f} |")
 
