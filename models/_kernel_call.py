@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from popavg.posterior_tools._integrated_kernels import Data, Result, Setting
 from popavg.posterior_tools._integrated_normal import integrate_normals
+from popavg.posterior_tools._integrated_rules import MARKERS, kernels
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
-from popavg.posterior_tools.integrated_likelihood import LARGEST_SLOPE, MARKERS, kernels
+from popavg.posterior_tools.integrated_parameters import LARGEST_SLOPE
 
 __all__ = ["make_call", "pack"]
 

@@ -51,14 +51,18 @@ _summing = njit(
 
 @_summing
 def _multiply(e: Floats, p: int, up: Floats, at: tuple[int, int], product: Floats) -> None:
-    """Multiply by the factors of eight trials."""
+    """Multiply by the factors of eight trials: of two polynomials in the table, none negative."""
     a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
     a4, a5, a6, a7 = e[p + 4], e[p + 5], e[p + 6], e[p + 7]
+    s0, p0, s1, p1 = a0 + a1, a0 * a1, a2 + a3, a2 * a3
+    s2, p2, s3, p3 = a4 + a5, a4 * a5, a6 + a7, a6 * a7
+    b1, b2, b3, b4 = s0 + s1, p0 + p1 + s0 * s1, p0 * s1 + p1 * s0, p0 * p1
+    c1, c2, c3, c4 = s2 + s3, p2 + p3 + s2 * s3, p2 * s3 + p3 * s2, p2 * p3
     for k in range(at[1]):
         t = up[at[0], k]
-        low = ((1.0 + a0 * t) * (1.0 + a1 * t)) * ((1.0 + a2 * t) * (1.0 + a3 * t))
-        high = ((1.0 + a4 * t) * (1.0 + a5 * t)) * ((1.0 + a6 * t) * (1.0 + a7 * t))
-        product[k] *= low * high
+        low = ((b4 * t + b3) * t + b2) * t + b1
+        high = ((c4 * t + c3) * t + c2) * t + c1
+        product[k] *= (1.0 + low * t) * (1.0 + high * t)
 
 
 @_summing

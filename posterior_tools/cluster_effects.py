@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.posterior_tools._bridge_draws import draw_bridges
 from popavg.posterior_tools._integrated_draws import Members, draw_lines, draw_normals, draw_planes
+from popavg.posterior_tools._integrated_rules import MARKERS
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
-from popavg.posterior_tools.integrated_likelihood import MARKERS, Parameters
+from popavg.posterior_tools.integrated_parameters import Parameters
 from popavg.posterior_tools.quadrature import cpus
 
 __all__ = ["draw_effects"]

@@ -28,26 +28,19 @@ those of the integral by as little as the values do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from popavg.errors import ConvergenceError, SpecificationError
-from popavg.posterior_tools._bridge_lines import integrate_bridge_lines
-from popavg.posterior_tools._integrated_kernels import Data, Result, Setting, integrate_lines
-from popavg.posterior_tools._integrated_links import Cloglog, Log, Logit, Probit
-from popavg.posterior_tools._integrated_normal import integrate_normals
-from popavg.posterior_tools._integrated_plane import integrate_planes
-from popavg.posterior_tools._logit_lines import integrate_logit_lines
-from popavg.posterior_tools._logit_planes import integrate_logit_planes
+from popavg.errors import SpecificationError
+from popavg.posterior_tools._integrated_kernels import Setting
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
+from popavg.posterior_tools.integrated_parameters import Integrals, Parameters
 from popavg.posterior_tools.quadrature import cpus
 
 __all__ = [
-    "LARGEST_SLOPE",
     "LikelihoodGradient",
     "QuadratureError",
     "log_likelihood",
@@ -57,22 +50,6 @@ __all__ = [
 ]
 
 type Floats = NDArray[np.float64]
-type Kernel = Callable[..., None]
-
-LARGEST_SLOPE = 1e4
-"""Largest standard deviation of an effect's part of eta: the nodes grow in proportion to it."""
-
-MARKERS = {"logit": Logit(), "probit": Probit(), "cloglog": Cloglog(), "log": Log()}
-
-
-def kernels(link: str, n_effects: int, *, bridge: bool = False) -> tuple[Kernel | None, Kernel]:
-    """A fast rule that leaves some clusters out, where there is one, and the one for the others."""
-    if bridge:
-        return integrate_logit_lines, integrate_bridge_lines
-    general = integrate_lines if n_effects == 1 else integrate_planes
-    if link != "logit":
-        return None, general
-    return (integrate_logit_lines if n_effects == 1 else integrate_logit_planes), general
 
 
 class LikelihoodGradient(NamedTuple):
@@ -172,12 +149,8 @@ def total_log_likelihood(
     ----------
     outcomes : ClusteredOutcomes
         The outcomes.
-    eta : array_like, shape (draws, rows)
-        Predictors of the distinct rows, u = 0.
-    root : array_like, shape (draws, effects, effects)
-        Lower triangular root L of the effects' covariance.
-    sigma : array_like, shape (draws,), optional
-        Gaussian outcomes: residual standard deviations.
+    eta, root, sigma : array_like
+        As in `log_likelihood`, of many draws.
 
     Returns
     -------
@@ -223,12 +196,8 @@ def value_and_gradient(
     ----------
     outcomes : ClusteredOutcomes
         The outcomes.
-    eta : array_like, shape (rows,) or (draws, rows)
-        Predictors of the distinct rows, u = 0.
-    root : array_like, shape (effects, effects) or (draws, effects, effects)
-        Lower triangular root L of the effects' covariance.
-    sigma : array_like, optional
-        Gaussian outcomes: residual standard deviation.
+    eta, root, sigma : array_like
+        As in `log_likelihood`.
 
     Returns
     -------
@@ -266,12 +235,8 @@ def quadrature_error(
     ----------
     outcomes : ClusteredOutcomes
         The outcomes.
-    eta : array_like, shape (rows,)
-        Predictors of the distinct rows, u = 0.
-    root : array_like, shape (effects, effects)
-        Lower triangular root L of the effects' covariance.
-    sigma : array_like, optional
-        Gaussian outcomes: residual standard deviation.
+    eta, root, sigma : array_like
+        As in `log_likelihood`, of one draw.
 
     Returns
     -------
@@ -306,159 +271,10 @@ def _spread(outcomes: ClusteredOutcomes, value: Floats) -> Floats:
     return value[outcomes.inverse] + outcomes.constant
 
 
-def _gradient(outcomes: ClusteredOutcomes, result: _Found) -> LikelihoodGradient:
+def _gradient(outcomes: ClusteredOutcomes, result: Integrals) -> LikelihoodGradient:
     counts = outcomes.multiplicity
     value = float((counts * result.value).sum() + outcomes.constant.sum())
     weighted = outcomes.weights * result.eta
     eta = np.bincount(outcomes.data.row, weights=weighted, minlength=outcomes.n_rows)
     root = (counts[:, None, None] * result.root).sum(axis=0)
     return LikelihoodGradient(value, eta, root, float((counts * result.sigma).sum()))
-
-
-class _Found(NamedTuple):
-    """What the kernels found, by distinct cluster and by entry."""
-
-    value: Floats
-    error: Floats
-    root: Floats
-    eta: Floats
-    sigma: Floats
-
-
-class Parameters(NamedTuple):
-    """Checked parameters of one draw or of many, on an axis of draws."""
-
-    outcomes: ClusteredOutcomes
-    eta: Floats
-    root: Floats
-    sigma: Floats
-    many: bool
-
-    @classmethod
-    def read(
-        cls, outcomes: ClusteredOutcomes, eta: ArrayLike, root: ArrayLike, sigma: ArrayLike | None
-    ) -> Parameters:
-        """Check shapes and values; one draw gets an axis of draws."""
-        eta, root = np.asarray(eta, dtype=np.float64), np.asarray(root, dtype=np.float64)
-        q, many = outcomes.n_effects, eta.ndim == 2
-        lead = eta.shape[:-1]
-        if eta.shape != (*lead, outcomes.n_rows) or eta.ndim > 2 or root.shape != (*lead, q, q):
-            raise SpecificationError(
-                f"eta has the shape {eta.shape} and root {root.shape}",
-                f"({outcomes.n_rows},) and ({q}, {q}), or both with one more axis of draws before",
-            )
-        scale = _read_sigma(outcomes, sigma, lead)
-        eta, root = np.atleast_2d(eta), root.reshape(-1, q, q)
-        _check_values(outcomes, eta, root)
-        return cls(outcomes, np.ascontiguousarray(eta), root, scale.reshape(-1), many)
-
-    def each[T](self, one: Callable[[int], T]) -> list[T]:
-        """One result a draw; several draws are shared among threads."""
-        if len(self.eta) == 1:
-            return [one(0)]
-        with ThreadPoolExecutor(cpus()) as pool:
-            return list(pool.map(one, range(len(self.eta))))
-
-    def integrate(
-        self, d: int, *, want: bool = False, finer: float = 1.0, wider: float = 0.0
-    ) -> _Found:
-        """One draw; its clusters are shared among threads where it is the only one."""
-        outcomes, found = self.outcomes, self.empty(want=want)
-        whole = ((0, len(outcomes.multiplicity)),)
-        pieces = whole if len(self.eta) > 1 else outcomes.pieces
-
-        def run(piece: tuple[int, int]) -> None:
-            self.kernel(d, Setting(*piece, want, finer, wider, outcomes.bridge), found)
-
-        if len(pieces) <= 1:
-            run(whole[0])
-        else:
-            with ThreadPoolExecutor(cpus()) as pool:
-                list(pool.map(run, pieces))
-        _check_found(found)
-        return found
-
-    def empty(self, *, want: bool) -> _Found:
-        """Where one draw's results go."""
-        clusters, q = len(self.outcomes.multiplicity), self.outcomes.n_effects
-        return _Found(
-            np.empty(clusters),
-            np.empty(clusters),
-            np.zeros((clusters, q, q)),
-            np.empty(len(self.outcomes.data.row) if want else 0),
-            np.zeros(clusters),
-        )
-
-    def as_plane(self, d: int) -> tuple[Data, Floats]:
-        """The entries and the root with a second effect that is 0 where there is but one."""
-        data, q = self.outcomes.data, self.outcomes.n_effects
-        root = np.zeros((2, 2))
-        root[:q, :q] = self.root[d]
-        if q == 1:
-            data = data._replace(Z=np.column_stack([data.Z, np.zeros(len(data.Z))]))
-        return data, root
-
-    def kernel(self, d: int, setting: Setting, found: _Found) -> None:
-        """Integrate a run of one draw's clusters."""
-        outcomes = self.outcomes
-        result = Result(found.value, found.error, found.root, found.eta)
-        if outcomes.family.has_scale:
-            data, root = self.as_plane(d)
-            parameters, q = (self.eta[d], root, float(self.sigma[d])), outcomes.n_effects
-            wide = result._replace(root=np.zeros((len(found.value), 2, 2)))
-            integrate_normals(data, parameters, setting, wide, (outcomes.within, found.sigma))
-            first, last = setting.first, setting.last
-            found.root[first:last] = np.tril(wide.root[first:last, :q, :q])
-            return
-        parameters = self.eta[d], np.ascontiguousarray(self.root[d])
-        found.error[setting.first : setting.last] = np.nan
-        direct, general = kernels(outcomes.link.name, outcomes.n_effects, bridge=setting.bridge)
-        if direct is not None and (outcomes.n_effects == 2 or outcomes.same_effect):
-            direct(outcomes.data, parameters, setting, result)
-            if not np.isnan(found.error[setting.first : setting.last]).any():
-                return
-        general(MARKERS[outcomes.link.name], outcomes.data, parameters, setting, result)
-
-
-def _read_sigma(
-    outcomes: ClusteredOutcomes, sigma: ArrayLike | None, lead: tuple[int, ...]
-) -> Floats:
-    if (sigma is not None) != outcomes.family.has_scale:
-        came = "no sigma came" if sigma is None else "sigma came"
-        raise SpecificationError(
-            f"{came} with {outcomes.family.name} outcomes", "sigma with gaussian outcomes alone"
-        )
-    scale = np.ones(lead) if sigma is None else np.asarray(sigma, dtype=np.float64)
-    if scale.ndim and scale.shape != lead:
-        raise SpecificationError(f"sigma has the shape {scale.shape}", f"{lead} or one number")
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise SpecificationError(f"sigma is {scale.min():g}", "positive numbers")
-    return np.broadcast_to(scale, lead)
-
-
-def _check_values(outcomes: ClusteredOutcomes, eta: Floats, root: Floats) -> None:
-    for name, values in (("eta", eta), ("root", root)):
-        if not np.isfinite(values).all():
-            raise SpecificationError(f"{name} has values that aren't finite", "finite numbers")
-    if outcomes.n_effects == 2 and root[:, 0, 1].any():
-        raise SpecificationError(
-            "root isn't lower triangular", "the Cholesky factor of Σ", "use numpy.linalg.cholesky"
-        )
-    sizes = np.abs(outcomes.data.Z).max(axis=0, initial=0.0)
-    steepest = float(np.max(np.abs(root) * sizes[:, None], initial=0.0))
-    if steepest > LARGEST_SLOPE and not outcomes.family.has_scale:
-        raise SpecificationError(
-            f"an effect's standard deviation times its covariate is {steepest:g}",
-            f"up to {LARGEST_SLOPE:g} on the scale of the predictor",
-            "rescale the covariate, or check for clusters whose outcomes are all equal",
-        )
-
-
-def _check_found(found: _Found) -> None:
-    bad = np.isnan(found.value)
-    if bad.any():
-        raise ConvergenceError(
-            f"the integral of {int(bad.sum())} of {len(bad)} distinct clusters can't be computed "
-            f"(number {int(np.flatnonzero(bad)[0])} first)",
-            remedy="check the scales of the covariates and of the random effects",
-        )

@@ -11,13 +11,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+# The test processes share the processor: threads of small products only take time from another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+# What isn't run by numba is run by Python: compiling it in C takes longer than all its runs.
+os.environ["PYTENSOR_FLAGS"] = f"cxx=,{os.environ.get('PYTENSOR_FLAGS', '')}"
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import settings
-
-os.environ.setdefault("MPLBACKEND", "Agg")
 
 # The same examples at every run, and no deadline: a first call may compile.
 settings.register_profile("popavg", derandomize=True, deadline=None, database=None)

@@ -21,9 +21,8 @@ import popavg as pa
 from popavg.bridge import BridgeDistribution, attenuation_of_sd
 from popavg.bridge_logit import BridgeLogit
 from popavg.design import Design, family_of
-from popavg.errors import ConvergenceError, SpecificationError
 from popavg.links import get_link
-from popavg.posterior_tools import integrated_likelihood
+from popavg.posterior_tools import _integrated_rules
 from popavg.posterior_tools._integrated_kernels import make_work
 from popavg.posterior_tools._integrated_line import find_mode
 from popavg.posterior_tools._integrated_links import Logit, Rows
@@ -35,6 +34,7 @@ from popavg.posterior_tools.integrated_likelihood import (
     total_log_likelihood,
     value_and_gradient,
 )
+from popavg.posterior_tools.integrated_parameters import Parameters
 
 type Floats = NDArray[np.float64]
 
@@ -278,6 +278,27 @@ def test_intercept_and_slope(link: str, scale: float) -> None:
     np.testing.assert_allclose(found.root, np.tril(numeric), rtol=1e-8, atol=1e-8)
 
 
+def test_steep_planes_are_the_same_by_both_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of the toenail data with random slopes in months: predictors beyond 70."""
+    outcomes, eta, *_ = two_effects("logit")
+    root = np.array([[6.0, 0.0], [-0.5, 5.0]])
+    left_out, general = [], _integrated_rules.integrate_planes
+
+    def noted(*arguments: object) -> None:
+        left_out.append(np.isnan(arguments[4].error).sum())  # ty: ignore[unresolved-attribute]
+        general(*arguments)
+
+    monkeypatch.setattr(_integrated_rules, "integrate_planes", noted)
+    fast = value_and_gradient(outcomes, eta, root)
+    assert not left_out
+    monkeypatch.setattr(_integrated_rules, "integrate_logit_planes", None)
+    slow = value_and_gradient(outcomes, eta, root)
+    assert left_out == [4]
+    assert fast.value == pytest.approx(slow.value, abs=1e-8)
+    np.testing.assert_allclose(fast.eta, slow.eta, atol=1e-8)
+    np.testing.assert_allclose(fast.root, slow.root, atol=1e-8)
+
+
 def test_uncorrelated_and_degenerate_effects() -> None:
     outcomes, eta, Z, y = two_effects("logit")
     root = np.diag([2.0, 0.0])  # no variance of the slope: a random intercept
@@ -356,31 +377,10 @@ def test_order_recoding_and_duplication() -> None:
     np.testing.assert_allclose(log_likelihood(flipped, -eta, [[2.0]]), base, atol=1e-10)
 
 
-def test_draws_are_single_draws_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(7)
-    n = 15_000
-    outcomes = ClusteredOutcomes.build(
-        rng.integers(0, 2, n), np.arange(n) // 3, row=np.arange(n), Z=np.ones((n, 1)), link="logit"
-    )
-    assert len(outcomes.pieces) > 2
-    eta, roots = rng.normal(size=(3, n)), np.array([0.5, 1.0, 4.0])[:, None, None]
-    many = value_and_gradient(outcomes, eta, roots)
-    assert many.root.shape == (3, 1, 1)
-    values = log_likelihood(outcomes, eta, roots)
-    for threads in (1, 5):
-        monkeypatch.setattr(integrated_likelihood, "cpus", lambda count=threads: count)
-        for d in range(3):
-            one = value_and_gradient(outcomes, eta[d], roots[d])
-            assert one.value == many.value[d]
-            np.testing.assert_array_equal(one.eta, many.eta[d])
-            np.testing.assert_array_equal(one.root, many.root[d])
-            np.testing.assert_array_equal(log_likelihood(outcomes, eta[d], roots[d]), values[d])
-
-
 def test_a_rule_that_is_too_coarse_is_seen_and_mended() -> None:
     """The forecast of the step is spoilt: what the harmonics say must mend it."""
     outcomes, eta = cluster_of("cloglog", np.array([0.0, 1.0, 1.0])), np.array([-1.0, 0.0, 2.0])
-    parameters = integrated_likelihood.Parameters.read(outcomes, eta, [[4.0]], None)
+    parameters = Parameters.read(outcomes, eta, [[4.0]], None)
     truth = dense("cloglog", np.array([0.0, 1.0, 1.0]), np.ones(3), eta, 4.0)
     for coarser in (1.5, 2.0, 3.0):
         found = parameters.integrate(0, finer=coarser)
@@ -470,7 +470,7 @@ def test_a_bridge_intercept_where_nodes_of_its_own_are_needed(sd: float, n: floa
     """Far predictors, and more trials than nodes are shared by: value, gradient, agreement."""
     y, trials = np.round(n * np.array([0.0, 0.2, 1.0])), np.full(3, n)
     outcomes = bridge_cluster(y, trials)
-    parameters = integrated_likelihood.Parameters.read(outcomes, np.zeros(3), [[sd]], None)
+    parameters = Parameters.read(outcomes, np.zeros(3), [[sd]], None)
     u, log_weight = bridge_nodes(sd, 80.0)
     for eta in (np.array([0.2, -0.5, 1.0]), np.array([25.0, -30.0, 2.0])):
         value = log_likelihood(outcomes, eta, [[sd]])[0] - outcomes.constant[0]
@@ -513,13 +513,13 @@ def test_shared_nodes_are_left_where_they_are_too_far_apart(
     """A surprising cluster under a narrow distribution: a harmonic tells, other nodes serve."""
     y, eta, sd = np.ones(7), np.full(7, -3.0), 0.1
     outcomes, own = bridge_cluster(y, np.ones(7)), []
-    general = integrated_likelihood.integrate_bridge_lines
+    general = _integrated_rules.integrate_bridge_lines
 
     def noted(*arguments: object) -> None:
         own.append(np.isnan(arguments[4].error).sum())  # ty: ignore[unresolved-attribute]
         general(*arguments)
 
-    monkeypatch.setattr(integrated_likelihood, "integrate_bridge_lines", noted)
+    monkeypatch.setattr(_integrated_rules, "integrate_bridge_lines", noted)
     u, log_weight = bridge_nodes(sd)
     truth = special.logsumexp(7 * special.log_expit(u - 3.0) + log_weight)
     assert log_likelihood(outcomes, eta, [[sd]])[0] == pytest.approx(truth, abs=1e-8)
@@ -542,45 +542,6 @@ def test_elementary_functions() -> None:
     x = np.concatenate([np.linspace(0.0, 12.0, 200), np.geomspace(12.0, 1e9, 50)])
     exact = 0.5 * special.erfcx(x / np.sqrt(2.0))
     np.testing.assert_allclose(apply(2, x), exact, rtol=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("eta", "root", "sigma", "message"),
-    [
-        ([0.0], [[1.0]], None, r"eta has the shape \(1,\)"),
-        ([0.0, 0.0], [1.0], None, r"root \(1,\)"),
-        ([0.0, np.nan], [[1.0]], None, "eta has values that aren't finite"),
-        ([0.0, 0.0], [[np.inf]], None, "root has values that aren't finite"),
-        ([0.0, 0.0], [[2e4]], None, "standard deviation times its covariate is 20000"),
-        ([0.0, 0.0], [[1.0]], 1.0, "sigma came with binomial outcomes"),
-    ],
-)
-def test_parameters_are_checked(
-    eta: list[float], root: list[list[float]], sigma: float | None, message: str
-) -> None:
-    outcomes = cluster_of("logit", np.array([0.0, 1.0]))
-    with pytest.raises(SpecificationError, match=message):
-        log_likelihood(outcomes, eta, root, sigma=sigma)
-
-
-def test_more_checks() -> None:
-    outcomes, eta, _, _ = two_effects("logit")
-    with pytest.raises(SpecificationError, match="isn't lower triangular"):
-        log_likelihood(outcomes, eta, np.ones((2, 2)))
-    with pytest.raises(SpecificationError, match="several draws"):
-        quadrature_error(outcomes, np.zeros((2, 4)), np.zeros((2, 2, 2)))
-    normal = ClusteredOutcomes.build(
-        [0.5], [0], row=[0], Z=[[1.0]], link="identity", family="gaussian"
-    )
-    for sigma, message in ((None, "no sigma"), (0.0, "sigma is 0"), ([1.0], "sigma has the shape")):
-        with pytest.raises(SpecificationError, match=message):
-            log_likelihood(normal, [0.0], [[1.0]], sigma=sigma)
-
-
-def test_what_cannot_be_computed_is_an_error() -> None:
-    outcomes = cluster_of("log", np.array([0.0]))
-    with pytest.raises(ConvergenceError, match="1 of 1 distinct clusters"):
-        log_likelihood(outcomes, [1e8], [[1.0]])
 
 
 def test_totals_of_many_draws() -> None:

@@ -69,3 +69,12 @@ def test_peaks_at_ends_and_within() -> None:
     assert valleys == pytest.approx((0.25, 0.75))
     ripple = 1 + 0.005 * np.sin(60 * x)
     assert len(peaks_and_valleys(x, ripple)[0]) == 1
+
+
+def test_noise_of_draws_makes_no_peaks() -> None:
+    """A flat density of which every draw shows a narrow part: its peaks are the draws'."""
+    rng, link = np.random.default_rng(8), get_link("logit")
+    prior, variance = Prior("Normal", 0, 1), np.full(500, 400.0)
+    found = prior_shape(prior.log_density, rng.normal(0, 20, 500), variance, link)
+    assert len(found.peaks) == 1
+    assert len(peaks_and_valleys(GRID, found.density)[0]) > 3

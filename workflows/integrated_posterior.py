@@ -20,10 +20,10 @@ from popavg.models.default_priors import correlation_name, sd_names
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_design import IntegratedDesign, lower_roots
 from popavg.posterior_tools.integrated_likelihood import (
-    LARGEST_SLOPE,
     total_log_likelihood,
     value_and_gradient,
 )
+from popavg.posterior_tools.integrated_parameters import LARGEST_SLOPE
 from popavg.priors import Prior
 from popavg.workflows._coordinates import ModelParameters, bent, log_tanh_derivative
 
