@@ -360,10 +360,10 @@ def test_a_million_rows() -> None:
             "g": np.char.add("id", rng.integers(0, 100_000, n).astype(str)),
         }
     )
-    started = time.perf_counter()
+    started = time.process_time()
     design = build("y ~ x*arm + (1 | g)", frame)
     new = design.evaluate(frame)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     np.testing.assert_array_equal(new.groups[0].index, design.matrices.groups[0].index)
 
 

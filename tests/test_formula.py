@@ -115,7 +115,7 @@ def test_bombs_are_refused_before_they_go_off() -> None:
         refused: list[Exception] = []
         thread = threading.Thread(target=_collect, args=(bomb, refused), daemon=True)
         thread.start()
-        thread.join(timeout=5)
+        thread.join(timeout=60)
         assert not thread.is_alive(), bomb
         assert all(isinstance(error, FormulaError) for error in refused), bomb
 
@@ -138,14 +138,14 @@ def test_any_signs_are_a_formula_or_a_formula_error(text: str) -> None:
 
 
 def _read_fast(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         formula = Formula.parse(text)
     except FormulaError:
         pass
     else:
         assert Formula.parse(formula.text) == formula
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_formula_without_a_response_where_it_is_allowed() -> None:

@@ -88,10 +88,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_refused_without_being_evaluated(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(FormulaError, match=f"(?i){HOSTILE[text]}"):
         read_terms(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("text", HOSTILE)
