@@ -150,10 +150,8 @@ class Baseline:
 
         Parameters
         ----------
-        predictor : array_like
-            x'β + offset.
-        variance : array_like
-            Sum of the random intercepts' variances.
+        predictor, variance : array_like
+            As for :meth:`log_density`.
         """
         v, at = np.asarray(variance, dtype=np.float64), np.asarray(predictor, dtype=np.float64)
         shift, slope = self._line(v)

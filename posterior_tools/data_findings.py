@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
 from popavg.posterior_tools.cluster_facts import ClusterFacts
 from popavg.posterior_tools.findings import Finding, Verdict
 from popavg.posterior_tools.words import MANY_CONCORDANT
 
-__all__ = ["FEW_CLUSTERS", "VERY_FEW_CLUSTERS", "cluster_findings", "separation_finding"]
+__all__ = [
+    "FEW_CLUSTERS",
+    "VERY_FEW_CLUSTERS",
+    "cluster_findings",
+    "separation_finding",
+    "slope_findings",
+]
 
 #: Fewer than these, and robust standard errors of a GEE are too small (Li & Redden 2015).
 FEW_CLUSTERS = 40
@@ -45,6 +56,59 @@ def cluster_findings(facts: ClusterFacts, *, family: str) -> list[Finding]:
     found = [_number(facts), _sizes(facts, family), _single(facts, family)]
     tells = facts.concordant is not None and facts.one_unit < facts.n_clusters
     return [*found, _concordant(facts)] if tells else found
+
+
+def slope_findings(name: str, effects: Sequence[str], Z: ArrayLike) -> list[Finding]:
+    """Random slopes beside a random intercept that speaks of a place far from the data.
+
+    Parameters
+    ----------
+    name : str
+        The grouping factor.
+    effects : sequence of str
+        Its random effects.
+    Z : array_like, shape (rows, effects)
+        Their design.
+
+    Returns
+    -------
+    list of Finding
+        One for each covariate of which 0 is farther away than its values are apart; else none.
+
+    Notes
+    -----
+    Random effects aren't the same model after a covariate is shifted: with intercepts at a distant
+    0, lines that differ between clusters and meet where the data are need intercepts that differ
+    vastly and slopes that make up for it. Priors on standard deviations and correlation hold that
+    nearly impossible.
+
+    Examples
+    --------
+    >>> from popavg.posterior_tools.data_findings import slope_findings
+    >>> Z = [[1, 2001], [1, 2005], [1, 2010]]
+    >>> [finding.number for finding in slope_findings("site", ["Intercept", "year"], Z)]
+    ['2001 to 2010']
+    """
+    if "Intercept" not in effects:
+        return []
+    found = []
+    for effect, column in zip(effects, np.asarray(Z, dtype=np.float64).T, strict=True):
+        low, high = float(column.min()), float(column.max())
+        if effect == "Intercept" or max(low, -high) <= high - low:
+            continue
+        meaning = (
+            f"The random intercepts of {name!r} are those at {effect} = 0, far from the data: "
+            f"their priors leave the slopes little room there, so that sd_{name} comes out too "
+            "small, and drawing is slow."
+        )
+        advice = (
+            f"Centre the covariate, '(1 + center({effect}) | {name})' or a column minus its mean: "
+            "its coefficient keeps its meaning."
+        )
+        number = f"{low:.10g} to {high:.10g}"
+        title = f"random slopes of {effect!r} over {name!r}"
+        found.append(Finding("before", title, max(low, -high), number, "look", meaning, advice))
+    return found
 
 
 def separation_finding(words: str | None, response: str) -> Finding:

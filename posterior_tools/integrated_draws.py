@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from popavg._checks import listing
 from popavg.errors import SpecificationError
 from popavg.posterior_tools._draw_checks import Place, check_finite_draws, flat_draws
 from popavg.posterior_tools.draw_block import BLOCK
@@ -82,7 +83,7 @@ class IntegratedDraws:
                 "a model that its formula describes",
                 "compute what you need from the fit's own log_likelihood",
             )
-        integrated = IntegratedDesign.build(posterior.design, posterior.link, posterior.family)
+        integrated = _design(posterior)
         name = integrated.group.name
         posterior.covariance_root(name)  # checks the correlations
         correlation = posterior.arrays().get(f"corr_{name}")
@@ -119,3 +120,19 @@ class IntegratedDraws:
             part = slice(start, start + size)
             sigma = None if self.sigma is None else self.sigma[part]
             yield part, self.integrated.predictor(self.beta[part]), self.root[part], sigma
+
+
+def _design(posterior: Posterior) -> IntegratedDesign:
+    """The design by cluster; a fit that has its clusters' effects needn't be fitted once more."""
+    try:
+        return IntegratedDesign.build(posterior.design, posterior.link, posterior.family)
+    except SpecificationError as error:
+        effects = [f"u_{group.name}" for group in posterior.design.matrices.groups]
+        if not effects or any(name not in posterior.data for name in effects):
+            raise
+        raise SpecificationError(
+            error.came,
+            error.allowed,
+            f"the fit has draws of {listing(effects)} already: the target 'sampled' uses them; "
+            "to leave out clusters fit one grouping factor",
+        ) from error

@@ -192,7 +192,7 @@ class PriorCheck:
         Parameters
         ----------
         n_curves : int
-            How many draws to show.
+            How many draws to show; they are spread evenly over all.
         ci_prob, ci_kind : optional
             Level and kind of the band; ``arviz.rcParams`` by default.
         backend : {"matplotlib", "bokeh", "plotly"}, optional

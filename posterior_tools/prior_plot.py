@@ -51,16 +51,8 @@ def plot_prior(
     ----------
     check : PriorCheck
         Prior draws of curves.
-    n_curves : int
-        How many draws to show; they are spread evenly over all.
-    ci_prob, ci_kind : optional
-        Level and kind of the band; ``arviz.rcParams`` by default.
-    backend : {"matplotlib", "bokeh", "plotly"}, optional
-        By default ``arviz.rcParams["plot.backend"]``.
-    visuals : mapping, optional
-        Keywords for ``draws``, ``band``, ``average``, or False to leave one out.
-    **pc_kwargs
-        For :meth:`arviz_plots.PlotCollection.wrap`.
+    n_curves, ci_prob, ci_kind, backend, visuals, **pc_kwargs : optional
+        As for the method.
 
     Returns
     -------

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from popavg.posterior_tools.cluster_facts import ClusterFacts, cluster_facts
-from popavg.posterior_tools.data_findings import cluster_findings, separation_finding
+from popavg.posterior_tools.data_findings import (
+    cluster_findings,
+    separation_finding,
+    slope_findings,
+)
 from popavg.posterior_tools.findings import Finding
 
 
@@ -80,3 +84,17 @@ def test_all_say_what_to_do() -> None:
             assert finding.advice.endswith(".")
             assert finding.meaning.endswith(".")
             assert finding.part == "before"
+
+
+def test_slopes_whose_zero_is_far_away() -> None:
+    one = np.ones(4)
+
+    def told(column: list[float], names: tuple[str, str] = ("Intercept", "x")) -> list[str]:
+        return [f.verdict for f in slope_findings("g", names, np.column_stack([one, column]))]
+
+    assert told([0, 1, 2, 3]) == []
+    assert told([4, 5, 6, 7]) == ["look"]
+    assert told([-7, -6, -5, -4]) == ["look"]
+    assert told([2.9, 4, 5, 6]) == []
+    assert told([1001, 1004, 1002, 1003]) == ["look"]
+    assert told([1001, 1004, 1002, 1003], ("z", "x")) == []

@@ -36,3 +36,12 @@ def test_added_by_hand(make_fit: Callable[..., xr.DataTree], frame: pd.DataFrame
     specification = replace(posterior.specification, sampler={"added_by_user": ["extra"]})
     with pytest.raises(SpecificationError, match=r"added by hand \(extra\)"):
         IntegratedDraws.read(replace(posterior, specification=specification))
+
+
+@pytest.mark.parametrize(("effects", "words"), [(True, "'u_g'.* already"), (False, "latent")])
+def test_what_to_do_with_two_factors(
+    effects: bool, words: str, make_fit: Callable[..., xr.DataTree], frame: pd.DataFrame
+) -> None:
+    posterior = Posterior.from_fit(make_fit("y ~ x + (1 | g) + (1 | r)", frame, u=effects))
+    with pytest.raises(SpecificationError, match=words):
+        IntegratedDraws.read(posterior)

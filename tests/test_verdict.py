@@ -106,3 +106,20 @@ def test_warning_only_where_there_are_words() -> None:
     with pytest.warns(FitWarning, match=r"^One\. Two\.$") as caught:
         warn_if_needed(("One.", "Two."))
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(("method", "said"), [("latent", True), ("nuts", False)])
+def test_the_remedy_is_one_that_the_method_has(method: str, said: bool) -> None:
+    beta = np.random.default_rng(7).normal(size=(CHAINS, DRAWS, 2))
+    beta[0, :, 1] += 2.0
+    words = " ".join(judge(_fit(beta, diverging=_flags(3)), ["beta"], method=method))
+    assert "divergence" in words
+    assert ("parametrization=" in words) is said
+    assert "tighter prior" in words
+
+
+@pytest.mark.parametrize(("error", "told"), [(1e-8, False), (0.02, True), (np.inf, True)])
+def test_the_error_of_the_integrals(error: float, told: bool) -> None:
+    sentences = judge(_fit(), ["beta"], method="nuts", quadrature_error=error)
+    assert bool(sentences) == told
+    assert all("integrated log-likelihood has an error" in sentence for sentence in sentences)

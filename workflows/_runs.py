@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from popavg.posterior_tools.tree import fit_tree, specify, versions
 from popavg.priors import Prior
+from popavg.workflows.accuracy import largest_quadrature_error
 from popavg.workflows.further_groups import Wanted, further_groups, public
 from popavg.workflows.methods import Drawn, Method, draw
 from popavg.workflows.problem import Problem
@@ -75,7 +77,11 @@ def pack(
     further = further_groups(problem, drawn.posterior, wanted, more["seed"], integrated=integrated)
     posterior = public(drawn.posterior)
     datasets = {"posterior": posterior, "sample_stats": drawn.sample_stats, **further}
-    verdict = judge(xr.DataTree.from_dict(datasets), _parameters(posterior, problem))
+    error = largest_quadrature_error(problem, posterior) if integrated else None
+    verdict = judge(
+        xr.DataTree.from_dict(datasets), _parameters(posterior, problem),
+        method=drawn.method, quadrature_error=error,
+    )  # fmt: skip
     if drawn.interrupted:
         verdict = (" ".join([*_shortage(drawn), *([remedy] if remedy else [])]), *verdict)
     specification = replace(
@@ -86,6 +92,7 @@ def pack(
             "why": drawn.why,
             "added_by_user": additions_of(problem),
             **drawn.facts,
+            **_told_error(error),
             "chains": posterior.sizes["chain"],
             "draws": posterior.sizes["draw"],
             "interrupted": drawn.interrupted,
@@ -97,6 +104,13 @@ def pack(
     )
     warn_if_needed(verdict)
     return fit_tree(problem.design, specification, datasets)
+
+
+def _told_error(error: float | None) -> dict[str, float | None]:
+    """To one digit; None where it couldn't be computed, nothing where there are no integrals."""
+    if error is None:
+        return {}
+    return {"quadrature_error": float(f"{error:.1g}") if np.isfinite(error) else None}
 
 
 def _shortage(drawn: Drawn) -> list[str]:

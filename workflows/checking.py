@@ -21,7 +21,11 @@ from popavg.models.separation import check_separation
 from popavg.posterior_tools.check_result import Check, SDView
 from popavg.posterior_tools.cluster_facts import ClusterFacts, cluster_facts
 from popavg.posterior_tools.contraction import contraction
-from popavg.posterior_tools.data_findings import cluster_findings, separation_finding
+from popavg.posterior_tools.data_findings import (
+    cluster_findings,
+    separation_finding,
+    slope_findings,
+)
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.findings import Finding, lacking
 from popavg.posterior_tools.fit_findings import (
@@ -89,11 +93,12 @@ def check(
     Notes
     -----
     Of the data: clusters, rows per cluster, clusters with one observation, clusters whose outcomes
-    are all equal, separation of the fixed effects by a linear programme (Konis 2007). Of a fit in
-    addition: contraction of each standard deviation's prior, its profile likelihood with the
-    random effects integrated out, and the power-scaling sensitivity of conditional and of
-    population-averaged numbers (Kallioinen et al. 2024), computed for one grouping factor with one
-    or two effects. Thresholds: 40 clusters, 80 % concordant, sensitivity 0.05.
+    are all equal, random slopes of covariates whose 0 is far away, separation of the fixed effects
+    by a linear programme (Konis 2007). Of a fit in addition: contraction of each standard
+    deviation's prior, its profile likelihood with the random effects integrated out, and the
+    power-scaling sensitivity of conditional and of population-averaged numbers (Kallioinen et al.
+    2024), computed for one grouping factor with one or two effects. Thresholds: 40 clusters, 80 %
+    concordant, sensitivity 0.05.
 
     Examples
     --------
@@ -167,6 +172,8 @@ def _before(design: Design, link: Link, family: Family) -> tuple[list[Finding], 
     for found in _clusters(design, link) if design.response.is_given else ():
         findings += cluster_findings(found, family=family.name)
         facts["clusters"][found.name] = asdict(found) | {"concordant_share": found.concordant_share}
+    for group in design.matrices.groups:
+        findings += slope_findings(group.name, group.effects, group.Z)
     if design.response.is_given and not family.has_scale:
         facts["separation"] = _separation(design, family)
         findings.append(separation_finding(facts["separation"], design.response.label))

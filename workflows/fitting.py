@@ -113,7 +113,9 @@ def fit(
     xarray.DataTree
         Groups ``posterior`` (``beta``, ``sd_<g>``, ``corr_<g>``, ``sigma``; by ``"latent"``
         also ``u_<g>``), ``sample_stats``, ``constant_data``, ``observed_data``,
-        ``training_data`` and those asked for; the specification is in ``attrs["popavg"]``.
+        ``training_data`` and those asked for; the specification is in ``attrs["popavg"]``: under
+        ``sampler`` the method and why, and where effects were integrated out ``quadrature_error``,
+        the log-likelihood's error by refinement.
 
     Raises
     ------

@@ -18,9 +18,28 @@ __all__ = ["MAX_R_HAT", "MIN_ESS_PER_CHAIN", "judge", "warn_if_needed"]
 #: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021).
 MAX_R_HAT = 1.01
 MIN_ESS_PER_CHAIN = 100
+#: Error of the integrated log-likelihood that draws can't be told from chance below.
+MAX_QUADRATURE_ERROR = 1e-3
+
+_TIGHTER = "give the standard deviations tighter priors"
+#: What else to do about chains that disagree, and about divergences, by method.
+_ELSE = {
+    "latent": (
+        "try parametrization='centered' or a tighter prior for the standard deviations",
+        "use the other parametrization=",
+    ),
+    "nuts": (_TIGHTER, _TIGHTER),
+    "importance": (_TIGHTER, _TIGHTER),
+}
 
 
-def judge(tree: xr.DataTree, names: Sequence[str]) -> tuple[str, ...]:
+def judge(
+    tree: xr.DataTree,
+    names: Sequence[str],
+    *,
+    method: str = "latent",
+    quadrature_error: float | None = None,
+) -> tuple[str, ...]:
     """Sentences about what is wrong with a fit's draws; empty where nothing is.
 
     Parameters
@@ -29,21 +48,32 @@ def judge(tree: xr.DataTree, names: Sequence[str]) -> tuple[str, ...]:
         With ``posterior`` and, where a sampler gave it, ``sample_stats``.
     names : sequence of str
         Parameters to look at.
+    method : {"latent", "nuts", "importance"}
+        How they were drawn: what can be done about them.
+    quadrature_error : float, optional
+        Of the integrated log-likelihood, where the clusters' effects were integrated out.
 
     Returns
     -------
     tuple of str
-        One sentence each for R-hat, effective sample size, divergences and tree depth.
+        One sentence each for R-hat, effective sample size, divergences, tree depth and integrals.
 
     Notes
     -----
     Thresholds: R-hat above 1.01 or fewer than 100 effective draws a chain (Vehtari et al. 2021),
-    any divergence, more than 1 % of draws at the largest tree depth.
+    any divergence, more than 1 % of draws at the largest tree depth, an error of the log-likelihood
+    above 0.001.
     """
     posterior = tree["posterior"].to_dataset()
-    sentences = [*_mixing(posterior, names)]
+    disagreement, divergence = _ELSE[method]
+    sentences = [*_mixing(posterior, names, disagreement)]
     if "sample_stats" in tree.children:
-        sentences += _trajectories(tree["sample_stats"].to_dataset())
+        sentences += _trajectories(tree["sample_stats"].to_dataset(), divergence)
+    if quadrature_error is not None and not quadrature_error <= MAX_QUADRATURE_ERROR:
+        sentences.append(
+            f"The integrated log-likelihood has an error of {quadrature_error:.1g} at some draws. "
+            "Rescale covariates, or fit with method='latent'."
+        )
     return tuple(sentences)
 
 
@@ -57,7 +87,7 @@ def warn_if_needed(sentences: Sequence[str]) -> None:
         warnings.warn(" ".join(sentences), FitWarning, skip_file_prefixes=here)
 
 
-def _mixing(posterior: xr.Dataset, names: Sequence[str]) -> list[str]:
+def _mixing(posterior: xr.Dataset, names: Sequence[str], remedy: str) -> list[str]:
     n_chains, n_draws = posterior.sizes["chain"], posterior.sizes["draw"]
     if n_draws < 4:
         return [f"Only {n_draws} draws a chain: nothing can be said about convergence."]
@@ -67,8 +97,7 @@ def _mixing(posterior: xr.Dataset, names: Sequence[str]) -> list[str]:
         worst = max(r_hat, key=lambda name: r_hat[name])
         sentences.append(
             f"The chains disagree: R-hat is {r_hat[worst]:.3f} for {worst!r} (at most "
-            f"{MAX_R_HAT:g}). Run longer (tune=, draws=), then try parametrization='centered' or "
-            "a tighter prior for the standard deviations."
+            f"{MAX_R_HAT:g}). Run longer (tune=, draws=), then {remedy}."
         )
     needed = MIN_ESS_PER_CHAIN * n_chains
     if min(ess.values()) < needed:
@@ -99,14 +128,14 @@ def _diagnostics(
     return r_hat or {"": 1.0}, ess or {"": np.inf}
 
 
-def _trajectories(stats: xr.Dataset) -> list[str]:
+def _trajectories(stats: xr.Dataset, remedy: str) -> list[str]:
     sentences = []
     n_draws = stats.sizes["chain"] * stats.sizes["draw"]
     divergent = int(stats["diverging"].sum()) if "diverging" in stats else 0
     if divergent:
         sentences.append(
             f"{divergent} of {n_draws} draws ended in a divergence: parts of the posterior may be "
-            "missing. Raise target_accept= (0.95, 0.99), or use the other parametrization=."
+            f"missing. Raise target_accept= (0.95, 0.99), or {remedy}."
         )
     deep = int(stats["maxdepth_reached"].sum()) if "maxdepth_reached" in stats else 0
     if deep > 0.01 * n_draws:

@@ -115,8 +115,9 @@ class BridgeDistribution:
 
     With q = exp(−φ|u|) the denominator is a sum of positive terms,
     exp(φ|u|) ((1 − q)² + 4 q sin²(π(1 − φ)/2))/2: nothing overflows or cancels, neither far out
-    nor for φ near 0 or 1. All methods broadcast their argument against the parameters. At sd = 0
-    it is a point mass.
+    nor for φ near 0 or 1. At sd = 0 it is a point mass.
+
+    All methods broadcast their argument against the parameters; ``u`` are points, array_like.
 
     Examples
     --------
@@ -181,11 +182,6 @@ class BridgeDistribution:
     def log_density(self, u: ArrayLike) -> Floats:
         """Logarithm of the density.
 
-        Parameters
-        ----------
-        u : array_like
-            Points.
-
         Examples
         --------
         >>> from popavg.bridge import BridgeDistribution
@@ -201,11 +197,6 @@ class BridgeDistribution:
     def density(self, u: ArrayLike) -> Floats:
         """The density.
 
-        Parameters
-        ----------
-        u : array_like
-            Points.
-
         Examples
         --------
         >>> from popavg.bridge import BridgeDistribution
@@ -216,11 +207,6 @@ class BridgeDistribution:
 
     def survival(self, u: ArrayLike) -> Floats:
         """Probability above a point, to full relative accuracy in the upper tail.
-
-        Parameters
-        ----------
-        u : array_like
-            Points.
 
         Examples
         --------
@@ -233,11 +219,6 @@ class BridgeDistribution:
 
     def cdf(self, u: ArrayLike) -> Floats:
         """Probability below a point, to full relative accuracy in the lower tail.
-
-        Parameters
-        ----------
-        u : array_like
-            Points.
 
         Notes
         -----
@@ -253,11 +234,6 @@ class BridgeDistribution:
 
     def log_survival(self, u: ArrayLike) -> Floats:
         """Logarithm of the probability above a point, also where that underflows.
-
-        Parameters
-        ----------
-        u : array_like
-            Points.
 
         Examples
         --------
@@ -334,11 +310,6 @@ class BridgeDistribution:
 
     def to_normal(self, u: ArrayLike) -> Floats:
         """The standard normal values at the same percentiles as these.
-
-        Parameters
-        ----------
-        u : array_like
-            Points.
 
         Returns
         -------
