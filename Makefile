@@ -1,7 +1,7 @@
 # make demo: the main job on the toenail data.  make test: the test suite.
 # Both set up .venv first (scripts/setup.sh), and need nothing but Python 3.12, 3.13 or 3.14.
 
-PYTEST_ARGS = -n 2 --dist loadfile
+PYTEST_ARGS = -n 2 --dist loadfile --no-loadscope-reorder
 PYTHON = .venv/bin/python
 
 unexport PYTHONDONTWRITEBYTECODE

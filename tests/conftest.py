@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -62,6 +66,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+#: Files that take longest: they come first, so that none of them is left alone at the end.
+LONGEST = (
+    *("fitting_caches", "resume", "calibration", "fitting", "integrated_likelihood"),
+    *("larger_than_memory", "completeness", "comparisons", "cluster_effects", "cli"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the order of the others, and within files, stays."""
+    place = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    assert all((ROOT / "tests" / name).is_file() for name in place)
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 @pytest.fixture(scope="session")
 def frame() -> pd.DataFrame:
     """60 rows in 12 clusters ``g``, nested in 4 herds ``h``, crossed with 5 raters ``r``."""
@@ -84,6 +102,31 @@ def frame() -> pd.DataFrame:
             "w": rng.uniform(0.5, 2.0, rows),
         }
     )
+
+
+@pytest.fixture
+def interrupt_when() -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Ctrl-C for this process, as soon as something is so; no signal comes after the test."""
+    over, threads = threading.Event(), []
+
+    def wait(ready: Callable[[], bool]) -> None:
+        while not over.is_set() and not ready():
+            time.sleep(0.02)
+        if not over.is_set():
+            signal.raise_signal(signal.SIGINT)
+
+    def begin(ready: Callable[[], bool]) -> None:
+        threads.append(threading.Thread(target=wait, args=(ready,)))
+        threads[-1].start()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+    try:
+        yield begin
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
@@ -136,8 +179,19 @@ def comparison() -> Any:
 
 @pytest.fixture(scope="session")
 def make_fit() -> Callable[..., xr.DataTree]:
-    """A factory of fits with synthetic draws, nothing sampled."""
-    return _make_fit
+    """A factory of fits with synthetic draws, nothing sampled; the same ones are made once."""
+    made: dict[bytes, xr.DataTree] = {}
+
+    def make(*arguments: Any, **options: Any) -> xr.DataTree:
+        try:
+            key = pickle.dumps((arguments, sorted(options.items())))
+        except (AttributeError, TypeError, pickle.PicklingError):  # a function of a test's own
+            return _make_fit(*arguments, **options)
+        if key not in made:
+            made[key] = _make_fit(*arguments, **options)
+        return made[key].copy(deep=True)
+
+    return make
 
 
 def _make_fit(
@@ -186,6 +240,21 @@ def _make_fit(
             coords |= {name: list(group.levels)}
     posterior = xr.Dataset(variables, coords=coords)
     return fit_tree(design, specify(design, chosen, family), {"posterior": posterior})
+
+
+@pytest.fixture
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fit is read once in a test, however often it is asked: tests don't change a fit."""
+    from popavg.posterior_tools.draws import Posterior
+
+    read, known = Posterior.from_fit, {}
+
+    def from_fit(fit: xr.DataTree) -> Posterior:
+        if id(fit) not in known:
+            known[id(fit)] = (read(fit), fit)  # kept, so that no other has its number
+        return known[id(fit)][0]
+
+    monkeypatch.setattr(Posterior, "from_fit", from_fit)
 
 
 @pytest.fixture(scope="session")

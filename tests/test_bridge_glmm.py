@@ -170,12 +170,20 @@ def data() -> pd.DataFrame:
     return pd.DataFrame({"y": y, "x": x, "g": g})
 
 
+def fitted(data: pd.DataFrame, method: Any) -> xr.DataTree:
+    likelihood = "latent" if method == "latent" else "integrated"
+    model = bridge_logit_glmm("y ~ x + (1 | g)", data, likelihood=likelihood)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        return pa.fit(
+            model, method=method, seed=3, draws=1500, tune=500, chains=2, progress=False,
+            log_likelihood=method == "latent",
+        )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def fit(data: pd.DataFrame) -> xr.DataTree:
-    model = bridge_logit_glmm("y ~ x + (1 | g)", data)
-    options: dict[str, Any] = {"seed": 1, "draws": 150, "tune": 250, "chains": 2}
-    with pytest.warns(FitWarning):  # few draws
-        return pa.fit(model, progress=False, log_likelihood=True, **options)
+    return fitted(data, "latent")
 
 
 def test_the_fit_is_of_a_bridge_model(fit: xr.DataTree, tmp_path: Path) -> None:
@@ -225,19 +233,11 @@ def test_by_importance(data: pd.DataFrame) -> None:
 
 
 @pytest.fixture(scope="module")
-def posteriors(data: pd.DataFrame) -> dict[str, xr.Dataset]:
+def posteriors(data: pd.DataFrame, fit: xr.DataTree) -> dict[str, xr.Dataset]:
     """The same model drawn from in three ways, with the clusters' effects."""
-    found = {}
-    for method in METHODS[1:]:
-        model = bridge_logit_glmm(
-            "y ~ x + (1 | g)", data, likelihood="latent" if method == "latent" else "integrated"
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FitWarning)
-            fit = pa.fit(
-                model, method=method, seed=3, draws=1500, tune=500, chains=2, progress=False
-            )
-        drawn = fit if method == "latent" else pa.add_cluster_effects(fit, seed=1, progress=False)
+    found = {"latent": fit["posterior"].to_dataset()}
+    for method in sorted({*METHODS} - {"auto", "latent"}):
+        drawn = pa.add_cluster_effects(fitted(data, method), seed=1, progress=False)
         found[method] = drawn["posterior"].to_dataset()
     return found
 

@@ -116,10 +116,10 @@ def seeded(
 @pytest.mark.parametrize(
     ("bug", "runs", "seen_by"),
     [
-        ("none", 40, {}),
-        ("sd 10 % too large", 40, {"sd_g": "draws too high"}),
-        ("intercept's prior forgotten", 20, {"log_prior": "draws too low"}),
-        ("outcomes ignored", 40, {"log_likelihood": "draws too low"}),
+        ("none", 25, {}),
+        ("sd 10 % too large", 25, {"sd_g": "draws too high"}),
+        ("intercept's prior forgotten", 15, {"log_prior": "draws too low"}),
+        ("outcomes ignored", 20, {"log_likelihood": "draws too low"}),
     ],
 )
 def test_seeded_bugs_are_seen_and_the_right_route_passes(
@@ -293,8 +293,8 @@ def test_same_seed_same_runs(clusters: pd.DataFrame, tmp_path: Path) -> None:
 
 
 def test_processes_do_the_same_runs(clusters: pd.DataFrame) -> None:
-    alone = small(clusters, 5, priors=PRIORS)
-    assert alone.data.equals(small(clusters, 5, priors=PRIORS, jobs=2).data)
+    alone = small(clusters, 3, priors=PRIORS)
+    assert alone.data.equals(small(clusters, 3, priors=PRIORS, jobs=2).data)
 
 
 def test_store_of_something_else(clusters: pd.DataFrame, tmp_path: Path) -> None:
@@ -378,37 +378,49 @@ def test_process_that_ends(
 
 
 SCRIPT = """
-import signal
 import pandas as pd, popavg as pa
-signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 pa.calibrate("p(s, n) ~ x + (1 | g)", pd.read_csv({data!r}), link="logit", method="importance",
              runs=5000, jobs=2, draws=20, quantities="parameters", progress=False, store={store!r})
 """
+
+
+def nobody_works_on(store: Path) -> bool:
+    """Whether the processes end: those that go on finish some runs a second, for minutes."""
+    before, end = -1, time.monotonic() + 60
+    while before != (now := len(list(store.glob("run-*.json")))) and time.monotonic() < end:
+        before = now
+        time.sleep(1.5)
+    return before == now
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 @pytest.mark.parametrize("how", ["kill", "interrupt"])
 def test_killed_and_interrupted_calibrations_lose_nothing(
-    clusters: pd.DataFrame, tmp_path: Path, how: str
+    clusters: pd.DataFrame, tmp_path: Path, how: str, interrupt_when: Callable[..., None]
 ) -> None:
     store, data, script = (tmp_path / name for name in ("runs", "data.csv", "script.py"))
-    clusters.to_csv(data, index=False)
-    script.write_text(SCRIPT.format(data=str(data), store=str(store)))  # no __name__ == "__main__"
-    with subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 100
-        while len(list(store.glob("run-*.json"))) < 3 and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL if how == "kill" else signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+
+    def some() -> bool:
+        return len(list(store.glob("run-*.json"))) >= 3
+
     if how == "interrupt":
-        assert process.returncode == 0, told
-        assert "Interrupted:" in told
-    time.sleep(0.5)
+        interrupt_when(some)
+        with pytest.warns(FitWarning, match="Interrupted:"):
+            small(clusters, 5000, store=store, jobs=2)
+    else:
+        clusters.to_csv(data, index=False)
+        script.write_text(SCRIPT.format(data=str(data), store=str(store)))  # no __main__ guard
+        with subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE) as process:
+            end = time.monotonic() + 300
+            while not some() and time.monotonic() < end:
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.kill()
+            process.communicate()
+        assert some()
+    assert nobody_works_on(store)
     done = sorted(store.glob("run-*.json"))
-    time.sleep(1.0)
-    assert sorted(store.glob("run-*.json")) == done  # nobody works on
     assert all(json.loads(path.read_text())["method"] == "importance" for path in done)
     numbers = {int(path.stem[4:]) for path in done}
     again = small(clusters, max(numbers) + 1, store=store)

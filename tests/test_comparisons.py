@@ -28,6 +28,8 @@ from popavg.posterior_tools.needed_to_treat import NeededToTreat
 from popavg.posterior_tools.summaries import COLUMNS
 from popavg.posterior_tools.targets import TARGETS
 
+pytestmark = pytest.mark.usefixtures("read_once")
+
 MakeFit = Callable[..., xr.DataTree]
 Row = dict[str, Any]
 RHO = [[1.0, 0.5], [0.5, 1.0]]

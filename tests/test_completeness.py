@@ -20,7 +20,6 @@ from popavg.links import LINKS, Link
 from popavg.mixing import NORMAL
 from popavg.posterior_tools.coefficients import METHODS, Method, population_coefficients
 from popavg.posterior_tools.contrasts import COMPARISONS, ComparisonName
-from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.predictions import predictions
 from popavg.posterior_tools.slopes import SLOPES, Slope
 from popavg.posterior_tools.targets import MEANINGS, SCALES, TARGETS, Scale, Target
@@ -164,13 +163,13 @@ def test_every_verb_is_listed() -> None:
     assert names | {name.removeprefix("avg_") for name in names} == set(VERBS)
 
 
+@pytest.mark.usefixtures("read_once")
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("link", LINKS)
 def test_every_verb_with_every_link_target_and_scale(
     make_fit: MakeFit,
     frame: pd.DataFrame,
-    monkeypatch: pytest.MonkeyPatch,
     *,
     link: str,
     target: Target,
@@ -181,8 +180,6 @@ def test_every_verb_with_every_link_target_and_scale(
     formula = f"{RESPONSES[family]} ~ arm + x + (1 | g)"
     options = {"beta": [2.0, 0.3, 0.1], "sd": {"g": [0.1]}, "u": True, "shape": (1, 3)}
     fit = make_fit(formula, frame, link, **options)
-    posterior = Posterior.from_fit(fit)
-    monkeypatch.setattr(Posterior, "from_fit", lambda _: posterior)  # read once
     argument, values = VERBS[verb]
     for scale, value in product(SCALES, values):
         asked = {argument: value, "target": target, "scale": scale, "newdata": frame.iloc[:4]}

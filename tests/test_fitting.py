@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-import time
+import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import arviz as az
 import numpy as np
+import nutpie
 import pandas as pd
 import pymc as pm
 import pytest
@@ -194,80 +195,41 @@ def test_what_was_done_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("Method: importance (independent draws by importance sampling)")
 
 
-@pytest.mark.parametrize("method", ["importance", "latent"])
-def test_the_same_seed_gives_the_same_draws_on_any_number_of_cores(method: str) -> None:
-    data = pa.load_dataset("cbpp")
-    fits = [quick_fit(CBPP, data, link="logit", cores=cores, method=method) for cores in (1, 2)]
-    xr.testing.assert_identical(
-        fits[0]["posterior"].to_dataset().drop_attrs(),
-        fits[1]["posterior"].to_dataset().drop_attrs(),
-    )
+@pytest.fixture(scope="module")
+def short_fit() -> tuple[xr.DataTree, list[str]]:
+    """A latent fit of few draws, one chain after the other, and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit = pa.fit(CBPP, pa.load_dataset("cbpp"), link="logit", method="latent", cores=1, **QUICK)
+    assert {warning.category for warning in caught} == {FitWarning}
+    return fit, [str(warning.message) for warning in caught]
 
 
-_COLD = """
-import sys, warnings, numpy as np, popavg as pa
-warnings.simplefilter("ignore")
-fit = pa.fit({formula!r}, pa.load_dataset("cbpp"), link="logit", draws=150, tune=200, chains=2,
-             seed=3, progress=False, method={method!r})
-np.save(sys.argv[1], fit["posterior"]["beta"].to_numpy())
-"""
-
-
-@pytest.mark.parametrize("method", ["latent"])
-def test_cold_and_warm_caches_give_the_same_draws(tmp_path: Path, method: str) -> None:
-    """In fresh processes that have nothing compiled, then everything."""
-    environment = {
-        **os.environ,
-        "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
-        "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}",
-    }
-    draws = []
-    for name in ("cold", "warm"):
-        script = _COLD.format(formula=CBPP, method=method)
-        target = tmp_path / f"{name}.npy"
-        command = [sys.executable, "-c", script, str(target)]
-        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
-        draws.append(np.load(target))
-    np.testing.assert_array_equal(draws[0], draws[1])
-
-
-@pytest.mark.parametrize("method", ["nuts"])
-def test_processes_that_compile_at_once_do_not_break_each_other(
-    tmp_path: Path, method: str
+def test_a_bad_fit_warns_in_words_and_keeps_the_words(
+    short_fit: tuple[xr.DataTree, list[str]],
 ) -> None:
-    """Two with the same empty caches; a third one was killed while it filled them."""
-    environment = {
-        **os.environ,
-        "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
-        "PYTENSOR_FLAGS": f"base_compiledir={tmp_path / 'pytensor'}",
-    }
-    script = _COLD.format(formula=CBPP, method=method).replace(
-        "draws=150, tune=200", "draws=9, tune=20"
+    fit, words = short_fit
+    assert "effective draws" in " ".join(words)
+    assert read_specification(fit).sampler["verdict"]
+
+
+@pytest.mark.parametrize("method", ["importance", "latent"])
+def test_the_same_seed_gives_the_same_draws_on_any_number_of_cores(
+    method: str, short_fit: tuple[xr.DataTree, list[str]]
+) -> None:
+    one, data = short_fit[0], pa.load_dataset("cbpp")
+    if method == "importance":
+        one = quick_fit(CBPP, data, link="logit", cores=1, method=method)
+    two = quick_fit(CBPP, data, link="logit", cores=2, method=method)
+    xr.testing.assert_identical(
+        one["posterior"].to_dataset().drop_attrs(), two["posterior"].to_dataset().drop_attrs()
     )
-
-    def begin(name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", script, str(tmp_path / f"{name}.npy")]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-
-    killed = begin("killed")
-    end = time.monotonic() + 120
-    while not list(tmp_path.glob("*/**/*.nb[ic]")) and time.monotonic() < end:
-        time.sleep(0.02)
-    killed.kill()
-    killed.communicate()
-    assert not (tmp_path / "killed.npy").exists()
-    both = [begin(name) for name in ("one", "other")]
-    for process in both:
-        errors = process.communicate(timeout=300)[1]
-        assert process.returncode == 0, errors.decode()
-    one, other = (np.load(tmp_path / f"{name}.npy") for name in ("one", "other"))
-    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 _NO_PYMC = """
 import sys, popavg as pa
 pa.fit({formula!r}, pa.load_dataset("cbpp"), link="logit", method="auto", seed=3,
-       progress=False)
+       draws=400, chains=1, progress=False)
 loaded = [name for name in ("pymc", "pytensor", "nutpie", "statsmodels") if name in sys.modules]
 assert not loaded, loaded
 """
@@ -278,43 +240,33 @@ def test_importance_sampling_needs_no_pymc() -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=300)
 
 
-_INTERRUPTED = """
-import json, os, signal, sys, threading, warnings
-import numpy as np, nutpie, popavg as pa
-signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
-original = nutpie.sample
-def sample(*args, **kwargs):
-    threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    return original(*args, **kwargs)
-nutpie.sample = sample
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    fit = pa.fit("resp ~ age + (1 | id)", pa.load_dataset("ohio"), link="logit", draws=1_000_000,
-                 tune=100, chains=2, seed=1, progress=False, method=sys.argv[1])
-beta = fit["posterior"]["beta"].to_numpy()
-sampler = json.loads(fit.attrs["popavg"])["sampler"]
-print(json.dumps({"finite": bool(np.isfinite(beta).all()), "shape": beta.shape,
-                  "sampler": sampler, "warnings": [str(w.message) for w in caught]}))
-"""
+def test_ctrl_c_keeps_whole_draws(
+    monkeypatch: pytest.MonkeyPatch, interrupt_when: Callable[..., None]
+) -> None:
+    """As soon as every chain has draws; they are of different length then."""
+    original, drawing = nutpie.sample, threading.Event()
 
+    def told(chains: list[Any]) -> None:
+        if not any(chain.tuning for chain in chains) and all(chain.started for chain in chains):
+            drawing.set()
 
-@pytest.mark.parametrize("method", ["latent"])
-def test_ctrl_c_keeps_whole_draws(method: str) -> None:
-    command = [sys.executable, "-c", _INTERRUPTED, method]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    told = json.loads(done.stdout.strip().splitlines()[-1])
-    assert told["finite"]
-    assert told["shape"][0] == 2
-    assert 0 < told["shape"][1] < 1_000_000
-    assert told["sampler"]["interrupted"] is True
-    assert told["sampler"]["draws"] == told["shape"][1]
-    assert any("Interrupted:" in warning for warning in told["warnings"])
+    def sample(*arguments: Any, **options: Any) -> Any:
+        return original(*arguments, progress_callback=told, progress_rate=50, **options)
 
-
-def test_a_bad_fit_warns_in_words_and_keeps_the_words() -> None:
-    with pytest.warns(FitWarning, match="effective draws"):
-        fit = pa.fit(CBPP, pa.load_dataset("cbpp"), link="logit", method="latent", **QUICK)
-    assert read_specification(fit).sampler["verdict"]
+    monkeypatch.setattr(nutpie, "sample", sample)
+    interrupt_when(drawing.is_set)
+    with pytest.warns(FitWarning) as caught:
+        fit = pa.fit(
+            "resp ~ age + (1 | id)", pa.load_dataset("ohio"), link="logit", method="latent",
+            draws=1_000_000, tune=100, chains=2, seed=1, progress=False,
+        )  # fmt: skip
+    shape, sampler = fit["posterior"]["beta"].shape, read_specification(fit).sampler
+    assert np.isfinite(fit["posterior"]["beta"].to_numpy()).all()
+    assert shape[0] == 2
+    assert 0 < shape[1] < 1_000_000
+    assert sampler["interrupted"] is True
+    assert sampler["draws"] == shape[1]
+    assert any("Interrupted:" in str(warning.message) for warning in caught)
 
 
 def test_a_model_with_additions_of_the_user_is_fitted() -> None:

@@ -29,6 +29,8 @@ from popavg.posterior_tools.predictions import avg_predictions, predictions
 from popavg.posterior_tools.slopes import avg_slopes, slopes
 from popavg.posterior_tools.summaries import COLUMNS
 
+pytestmark = pytest.mark.usefixtures("read_once")
+
 MakeFit = Callable[..., xr.DataTree]
 TARGETS = ("population", "typical", "sampled", "new")
 SEED = 8

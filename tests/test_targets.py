@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,20 @@ FORMULAS = {
 }
 
 
-def fit_of(make_fit: MakeFit, frame: pd.DataFrame, name: str, link: str, **kwargs: object):  # noqa: ANN201
+#: Read once: reading a fit takes longer than most of what is asked of it here.
+POSTERIORS: dict[tuple[Any, ...], Posterior] = {}
+
+
+def fit_of(
+    make_fit: MakeFit, frame: pd.DataFrame, name: str, link: str, **options: Any
+) -> Posterior:
+    key = (name, link, *sorted(options.items()))
+    if key not in POSTERIORS:
+        POSTERIORS[key] = made(make_fit, frame, name, link, **options)
+    return POSTERIORS[key]
+
+
+def made(make_fit: MakeFit, frame: pd.DataFrame, name: str, link: str, **kwargs: Any) -> Posterior:
     response = {"log": "count", "identity": "value"}.get(link, "y")
     formula = FORMULAS[name].replace("y ~", f"{response} ~")
     corr = {"g": RHO} if "(1 + x | g)" in formula else {}
@@ -57,7 +71,7 @@ def test_population_mean_is_that_of_simulated_clusters(
     """All effects of all factors are drawn, nothing is reduced to one dimension."""
     posterior = fit_of(make_fit, frame, name, link, shape=(1, 1))
     rows = posterior.design.evaluate(pd.DataFrame({"x": [-1.3, 0.4, 1.7]}))
-    rng, n = np.random.default_rng(2024), 400_000
+    rng, n = np.random.default_rng(2024), 100_000
     eta = np.tile(posterior.beta[0] @ rows.X.T, (n, 1))
     for group in rows.groups:
         covariance = posterior.covariance(group.name)[0]
@@ -106,16 +120,16 @@ def test_sampled_mean_is_the_loop_over_the_combinations_that_occur(
     names = [group.name for group in design.matrices.groups]
     occurring = set(zip(*(labels[group] for group in names), strict=True))
     for draw, (chain, step) in enumerate(product(range(2), range(2))):
+        at = {"chain": chain, "draw": step}
+        beta = post["beta"].isel(at).to_series()
+        u = {group: post[f"u_{group}"].isel(at).to_pandas() for group in names}
         for row, x in enumerate([-1.0, 0.5]):
-            beta = post["beta"].isel(chain=chain, draw=step)
             total = 0.0
             for combination in occurring:
-                eta = float(beta.sel(term="Intercept")) + x * float(beta.sel(term="x"))
+                eta = beta["Intercept"] + x * beta["x"]
                 for group, label in zip(names, combination, strict=True):
-                    u = post[f"u_{group}"].isel(chain=chain, draw=step).sel({group: label})
-                    for effect in u[f"effect_{group}"].to_numpy():
-                        z = 1.0 if effect == "Intercept" else x
-                        eta += z * float(u.sel({f"effect_{group}": effect}))
+                    for effect, value in u[group].loc[label].items():
+                        eta += (1.0 if effect == "Intercept" else x) * value
                 total += float(INVERSE[link](eta))
             assert mean[draw, row] == pytest.approx(total / len(occurring), rel=1e-12)
 
