@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from popavg.posterior_tools._integrated_kernels import Data, Result, Setting
 from popavg.posterior_tools._integrated_normal import integrate_normals
 from popavg.posterior_tools._integrated_rules import MARKERS, kernels
+from popavg.posterior_tools._logit_trials import Trials, no_trials
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_parameters import LARGEST_SLOPE
 
@@ -33,14 +34,17 @@ type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 type Call = Callable[..., tuple[float, Floats, Floats, float]]
 
-_HEAD = 3
+_HEAD = 4
 _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def pack(outcomes: ClusteredOutcomes) -> tuple[Ints, Floats]:
     """All that a kernel needs of the outcomes in one array of whole numbers and one of others."""
     data = outcomes.data
-    ints = [[len(data.starts) - 1, len(data.row), outcomes.n_rows], data.starts, data.row]
+    trials = data.trials
+    whole = (trials.starts, trials.entry, trials.row, trials.rung, trials.size, trials.total)
+    head = [len(data.starts) - 1, len(data.row), len(trials.rung), len(trials.counts)]
+    ints = [head, data.starts, data.row, *whole, trials.used]
     floats = [
         [outcomes.constant.sum()],
         np.abs(data.Z).max(axis=0, initial=0.0),
@@ -49,6 +53,8 @@ def pack(outcomes: ClusteredOutcomes) -> tuple[Ints, Floats]:
         data.y,
         data.n,
         data.Z.ravel(),
+        trials.counts,
+        trials.successes,
     ]
     return np.concatenate(ints).astype(np.int64), np.concatenate(floats).astype(np.float64)
 
@@ -107,10 +113,10 @@ def _named(kernel: Any, arguments: tuple[Any, ...]) -> Any:
 def _example(n_effects: int) -> tuple[Data, tuple[Floats, Floats], Setting, Result]:
     """Arguments of the types that the kernels are called with everywhere."""
     whole, numbers = np.zeros(2, np.int64), np.zeros(1)
-    data = Data(whole, whole, numbers, numbers, np.zeros((1, n_effects)))
-    root = np.zeros((n_effects, n_effects))
-    result = Result(numbers, numbers, np.zeros((1, n_effects, n_effects)), numbers)
-    return data, (numbers, root), Setting(0, 1, True, 1.0, 0.0, False), result
+    data = Data(whole, whole, numbers, numbers, np.zeros((1, n_effects)), no_trials())
+    table, roots = np.zeros((1, 1)), np.zeros((1, n_effects, n_effects))
+    result = Result(table, table, np.zeros((1, 1, n_effects, n_effects)), table)
+    return data, (table, roots), Setting(0, 1, True, 1.0, 0.0, False), result
 
 
 @_compiled
@@ -130,23 +136,40 @@ def _kernels(outcomes: ClusteredOutcomes) -> tuple[Any, Any]:
 
 def _gaussian_kernel() -> Any:
     data, (eta, root), setting, result = _example(2)
-    return _named(integrate_normals, (data, (eta, root, 1.0), setting, result, (eta, eta)))
+    numbers = data.y
+    return _named(integrate_normals, (data, (eta, root, numbers), setting, result, (numbers, eta)))
+
+
+@_compiled
+def _unpack_trials(sizes: Ints, ints: Ints, floats: Floats) -> Trials:
+    """The trials one by one; ``sizes``: clusters, trials."""
+    clusters, size = sizes
+    starts, at = ints[: clusters + 1], clusters + 1
+    entry, row = ints[at : at + size], ints[at + size : at + 2 * size]
+    at += 2 * size
+    rung, of_cluster = ints[at : at + clusters], ints[at + clusters : at + 2 * clusters]
+    at += 2 * clusters
+    total, used = ints[at : at + clusters], ints[at + clusters :]
+    counts, successes = floats[:size], floats[size:]
+    return Trials(starts, counts, successes, entry, row, rung, of_cluster, total, used)
 
 
 @_compiled
 def _unpack(ints: Ints, floats: Floats, q: int) -> tuple[Data, Floats, Floats]:
     """The entries, the clusters' multiplicities and sums of squares."""
     clusters, entries = ints[0], ints[1]
-    starts = ints[_HEAD : _HEAD + clusters + 1]
-    row = ints[_HEAD + clusters + 1 :]
+    at = _HEAD + clusters + 1
+    starts, row = ints[_HEAD:at], ints[at : at + entries]
     begin = 1 + q
     multiplicity = floats[begin : begin + clusters]
     within = floats[begin + clusters : begin + 2 * clusters]
     begin += 2 * clusters
     y = floats[begin : begin + entries]
     n = floats[begin + entries : begin + 2 * entries]
-    Z = floats[begin + 2 * entries :].reshape((entries, q))
-    return Data(starts, row, y, n, Z), multiplicity, within
+    end = begin + (2 + q) * entries
+    Z = floats[begin + 2 * entries : end].reshape((entries, q))
+    trials = _unpack_trials(ints[2:4], ints[at + entries :], floats[end:])
+    return Data(starts, row, y, n, Z, trials), multiplicity, within
 
 
 @_compiled
@@ -165,12 +188,12 @@ def _collect(
 ) -> tuple[float, Floats]:
     """Total over the clusters: the value, and the gradient in the root; fills that in eta."""
     value = 0.0
-    by_root = np.zeros(result.root.shape[1:])
+    by_root = np.zeros(result.root.shape[2:])
     for i in range(len(multiplicity)):
-        value += multiplicity[i] * result.value[i]
-        by_root += multiplicity[i] * result.root[i]
+        value += multiplicity[i] * result.value[0, i]
+        by_root += multiplicity[i] * result.root[0, i]
         for j in range(data.starts[i], data.starts[i + 1]):
-            by_eta[data.row[j]] += multiplicity[i] * result.eta[j]
+            by_eta[data.row[j]] += multiplicity[i] * result.eta[0, j]
     return value, by_root
 
 
@@ -193,17 +216,18 @@ def _make(kernels: tuple[Any, Any], outcomes: ClusteredOutcomes) -> Call:
         data, multiplicity, _ = _unpack(ints, floats, n_effects)
         clusters, by_eta = ints[0], np.zeros(len(eta))
         result = Result(
-            np.empty(clusters),
-            np.full(clusters, np.nan),
-            np.zeros((clusters, n_effects, n_effects)),
-            np.empty(ints[1]),
+            np.empty((1, clusters)),
+            np.full((1, clusters), np.nan),
+            np.zeros((1, clusters, n_effects, n_effects)),
+            np.empty((1, ints[1])),
         )
         if not _usable(floats, eta, root, largest):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
         setting = Setting(0, clusters, True, 1.0, 0.0, bridge)
+        one = eta.reshape((1, eta.size)), root.reshape((1, n_effects, n_effects))
         if not _vary(data.Z):
-            direct((data, (eta, root), setting, result))
-        general((marker, data, (eta, root), setting, result))
+            direct((data, one, setting, result))
+        general((marker, data, one, setting, result))
         value, by_root = _collect(data, multiplicity, result, by_eta)
         if np.isnan(value):
             return -np.inf, by_eta, by_root, 0.0
@@ -218,23 +242,27 @@ def _make_gaussian(kernel: Any, q: int) -> Call:
         ints, floats = packed
         data, multiplicity, within = _unpack(ints, floats, q)
         clusters, by_eta = ints[0], np.zeros(len(eta))
-        wide, Z = np.zeros((2, 2)), np.zeros((len(data.y), 2))
-        wide[:q, :q] = root
+        wide, Z = np.zeros((1, 2, 2)), np.zeros((len(data.y), 2))
+        wide[0, :q, :q] = root
         Z[:, :q] = data.Z
         result = Result(
-            np.empty(clusters), np.empty(clusters), np.zeros((clusters, 2, 2)), np.empty(ints[1])
+            np.empty((1, clusters)),
+            np.empty((1, clusters)),
+            np.zeros((1, clusters, 2, 2)),
+            np.empty((1, ints[1])),
         )
-        by_sigma = np.zeros(clusters)
+        by_sigma = np.zeros((1, clusters))
         if not (_usable(floats, eta, root, np.finfo(np.float64).max) and sigma > 0.0):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
-        padded = Data(data.starts, data.row, data.y, data.n, Z)
+        padded = Data(data.starts, data.row, data.y, data.n, Z, data.trials)
         setting = Setting(0, clusters, True, 1.0, 0.0, False)
-        kernel((padded, (eta, wide, sigma), setting, result, (within, by_sigma)))
+        one = (eta.reshape((1, eta.size)), wide, np.full(1, sigma))
+        kernel((padded, one, setting, result, (within, by_sigma)))
         value, by_root = _collect(padded, multiplicity, result, by_eta)
         if np.isnan(value):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
         by_root[0, 1] = 0.0
         found = np.ascontiguousarray(by_root[:q, :q])
-        return floats[0] + value, by_eta, found, (multiplicity * by_sigma).sum()
+        return floats[0] + value, by_eta, found, (multiplicity * by_sigma[0]).sum()
 
     return integrated_gaussian

@@ -20,7 +20,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from popavg.posterior_tools._bridge_nodes import FARTHEST, Shape, alias, even_end, node, shape_of
-from popavg.posterior_tools._integrated_kernels import LARGEST_ERROR, Data, Result, Setting
+from popavg.posterior_tools._integrated_kernels import (
+    LARGEST_ERROR,
+    Data,
+    Result,
+    Setting,
+    of_draw,
+)
 from popavg.posterior_tools._integrated_math import exp, log
 
 __all__ = [
@@ -217,10 +223,19 @@ def _one_cluster(
 def integrate_bridge_lines(
     link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """Clusters with a bridge-distributed intercept whose error is NaN yet.
+    """Clusters with a bridge-distributed intercept whose error is NaN yet, of many draws.
 
-    ``link`` is the logit. ``parameters`` are eta of the distinct rows and the root.
+    ``link`` is the logit. ``parameters`` are eta of the distinct rows and the root of each.
     """
+    etas, roots = parameters
+    for d in range(len(etas)):
+        _one_draw(data, (etas[d], roots[d]), setting, of_draw(result, d))
+
+
+@_compiled
+def _one_draw(
+    data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
+) -> None:
     eta, root = parameters
     left = 0
     for i in range(setting.first, setting.last):

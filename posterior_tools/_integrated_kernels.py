@@ -21,6 +21,7 @@ from popavg.posterior_tools._integrated_line import (
     sum_line,
 )
 from popavg.posterior_tools._integrated_links import PADDING, Rows, Work
+from popavg.posterior_tools._logit_trials import Trials
 
 __all__ = [
     "LARGEST_ERROR",
@@ -34,6 +35,7 @@ __all__ = [
     "largest_cluster",
     "load_cluster",
     "make_work",
+    "of_draw",
     "store_rows",
 ]
 
@@ -47,13 +49,17 @@ _compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cf
 
 
 class Data(NamedTuple):
-    """Entries sorted by cluster: the rows of cluster i are starts[i] : starts[i + 1]."""
+    """Entries sorted by cluster: the rows of cluster i are starts[i] : starts[i + 1].
+
+    And their trials one by one, for the rules that need them.
+    """
 
     starts: Ints
     row: Ints
     y: Floats
     n: Floats
     Z: Floats
+    trials: Trials
 
 
 class Setting(NamedTuple):
@@ -71,7 +77,10 @@ class Setting(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Per cluster: log-likelihood, error estimate, gradient in the root; per entry: in eta."""
+    """Per cluster: log-likelihood, error estimate, gradient in the root; per entry: in eta.
+
+    The entries of the rules take many draws: then all have an axis of draws before.
+    """
 
     value: Floats
     error: Floats
@@ -186,14 +195,29 @@ def _one_cluster(link: Any, rows: Rows, work: Work, setting: Setting) -> tuple[f
     return math.nan, math.nan
 
 
+@_compiled
+def of_draw(result: Result, d: int) -> Result:
+    """Where the results of one draw go."""
+    return Result(result.value[d], result.error[d], result.root[d], result.eta[d])
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def integrate_lines(
     link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """Clusters with one random effect whose error is NaN yet.
+    """Clusters with one random effect whose error is NaN yet, of many draws.
 
-    ``parameters`` are eta of the distinct rows and the root.
+    ``parameters`` are eta of the distinct rows and the root of each.
     """
+    etas, roots = parameters
+    for d in range(len(etas)):
+        _one_draw(link, data, (etas[d], roots[d]), setting, of_draw(result, d))
+
+
+@_compiled
+def _one_draw(
+    link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
+) -> None:
     eta, root = parameters
     most = largest_cluster(data, setting)
     varies = False

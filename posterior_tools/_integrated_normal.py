@@ -10,24 +10,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from popavg.posterior_tools._integrated_kernels import Data, Result, Setting
+from popavg.posterior_tools._integrated_kernels import Data, Result, Setting, of_draw
 
 __all__ = ["integrate_normals"]
 
 type Floats = NDArray[np.float64]
 
+_compiled = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def integrate_normals(
     data: Data,
-    parameters: tuple[Floats, Floats, float],
+    parameters: tuple[Floats, Floats, Floats],
     setting: Setting,
     result: Result,
     spread: tuple[Floats, Floats],
 ) -> None:
-    """Entries hold means y of n rows; ``parameters`` are eta, the 2 × 2 root and sigma.
+    """Entries hold means y of n rows; ``parameters``: the draws' eta, 2 × 2 roots and sigma.
 
-    ``spread`` is the clusters' sum of squares within entries, and where the gradient in sigma goes.
+    ``spread``: the clusters' sum of squares within entries, and where the gradients in sigma go.
 
     Notes
     -----
@@ -35,6 +37,20 @@ def integrate_normals(
     d = y − η, and −2 log p = N log(2πσ²) + log|M| + |d − Wμ|²/σ² + |μ|². Gradients are those of
     the log-density of y given z, averaged over z given y (Fisher's identity).
     """
+    (etas, roots, sigmas), (within, by_sigmas) = parameters, spread
+    for d in range(len(etas)):
+        one = (etas[d], roots[d], sigmas[d])
+        _one_draw(data, one, setting, of_draw(result, d), (within, by_sigmas[d]))
+
+
+@_compiled
+def _one_draw(
+    data: Data,
+    parameters: tuple[Floats, Floats, float],
+    setting: Setting,
+    result: Result,
+    spread: tuple[Floats, Floats],
+) -> None:
     eta, root, sigma = parameters
     within, by_sigma = spread
     variance = sigma * sigma

@@ -28,6 +28,7 @@ from popavg.posterior_tools._integrated_kernels import (
     largest_cluster,
     load_cluster,
     make_work,
+    of_draw,
     store_rows,
 )
 from popavg.posterior_tools._integrated_line import (
@@ -129,13 +130,20 @@ def _one_cluster(
 def integrate_planes(
     link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """Clusters with two random effects whose error is NaN yet.
+    """Clusters with two random effects whose error is NaN yet, of many draws.
 
-    ``parameters`` are eta of the distinct rows and the root.
-
-    ``work.sums`` holds Σ f, the lines' harmonics, Σ f z_1 Z_1'r and Σ f z_1 Z_2'r, and at the end
-    Σ f z_2 Z_2'r.
+    ``parameters`` are eta of the distinct rows and the root of each.
     """
+    etas, roots = parameters
+    for d in range(len(etas)):
+        _one_draw(link, data, (etas[d], roots[d]), setting, of_draw(result, d))
+
+
+@_compiled
+def _one_draw(
+    link: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
+) -> None:
+    """In ``work.sums``: Σ f, the lines' harmonics, Σ f z_1 Z_1'r, Σ f z_1 Z_2'r, Σ f z_2 Z_2'r."""
     eta, root = parameters
     most = largest_cluster(data, setting)
     work = make_work(most, most, 2)

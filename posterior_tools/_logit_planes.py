@@ -24,6 +24,7 @@ from popavg.posterior_tools._integrated_kernels import (
     largest_cluster,
     load_cluster,
     make_work,
+    of_draw,
 )
 from popavg.posterior_tools._integrated_line import step
 from popavg.posterior_tools._integrated_links import Logit, Rows, Work
@@ -294,10 +295,19 @@ def _one_cluster(
 def integrate_logit_planes(
     data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    """The clusters that allow it; the others' errors become NaN.
+    """The clusters that allow it, of many draws; the others' errors become NaN.
 
-    ``parameters`` are eta of the distinct rows and the root.
+    ``parameters`` are eta of the distinct rows and the root of each.
     """
+    etas, roots = parameters
+    for d in range(len(etas)):
+        _one_draw(data, (etas[d], roots[d]), setting, of_draw(result, d))
+
+
+@_compiled
+def _one_draw(
+    data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
+) -> None:
     eta, root = parameters
     most = largest_cluster(data, setting)
     work = make_work(most, most, 2)
@@ -310,5 +320,6 @@ def integrate_logit_planes(
         out = result.eta[data.starts[i] : data.starts[i + 1]]
         _one_cluster(rows, work, plane, options, found, out)
         result.value[i], result.error[i] = found[0] - 2.0 * LOG_ROOT_2PI, found[1]
-        result.root[i, 0, 0], result.root[i, 1, 0] = found[2], found[3]
-        result.root[i, 1, 1] = found[4]
+        if setting.want:
+            result.root[i, 0, 0], result.root[i, 1, 0] = found[2], found[3]
+            result.root[i, 1, 1] = found[4]

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from popavg.posterior_tools._bridge_nodes import Shape, even_end, node, shape_of
 from popavg.posterior_tools._integrated_math import exp
 
-__all__ = ["BOUND", "LADDER", "TOGETHER", "Tables", "make_tables", "numerator", "rung"]
+__all__ = ["BOUND", "LADDER", "TOGETHER", "Tables", "make_tables", "numerator"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -101,35 +101,24 @@ def _bridge_step(phi: float, trials: float) -> float:
 
 
 @_compiled
-def rung(trials: float) -> int:
-    """Of so many trials."""
-    level = 0
-    while level < len(LADDER) and trials > LADDER[level]:
-        level += 1
-    return level
+def make_tables(used: Ints, slope: float, finer: float, bridge: bool) -> Tables:
+    """Those for clusters of fewer trials than ``used``, which is 0 at rungs that aren't needed.
 
-
-@_compiled
-def make_tables(trials: Floats, slope: float, finer: float, bridge: bool) -> Tables:
-    """Rungs that clusters of so many trials need; without nodes where these would be too many."""
+    Without nodes where these would be too many.
+    """
     shape = shape_of(slope)
     reach = even_end(shape, _BRIDGE_REACH) if bridge else _REACH
-    used, slot = np.zeros(len(LADDER)), np.full(len(LADDER) + 1, -1)
+    slot, rows, widest, powers = np.full(len(LADDER) + 1, -1), 0, 0, 0
     h, nodes = np.zeros(len(LADDER)), np.zeros(len(LADDER), np.int64)
-    for i in range(trials.size):
-        level = rung(trials[i])
-        if level < len(LADDER):
-            used[level] = max(used[level], trials[i] + 1.0)
-    rows, widest, powers = 0, 0, 0
     for level in range(len(LADDER)):
         most = LADDER[level]
-        if used[level] == 0.0:
+        if used[level] == 0:
             continue
         step = finer * (_bridge_step(shape.phi, most) if bridge else _step(slope, most))
         size = 8 * math.ceil(reach / (4.0 * step))
         if size <= _NODES:
             slot[level], h[rows], nodes[rows], widest = rows, step, size, max(widest, size)
-            powers = max(powers, min(int(used[level]), _POWERS))
+            powers = max(powers, min(used[level], _POWERS))
             rows += 1
     tables = Tables(
         slot,

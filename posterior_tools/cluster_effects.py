@@ -102,7 +102,7 @@ def _draw(parameters: Parameters, members: Members, d: int, seed: int) -> Floats
     word = np.uint64(seed)
     if outcomes.family.has_scale:
         out = np.empty((outcomes.n_clusters, 2))
-        data, root = parameters.as_plane(d)
+        data, (root,) = parameters.as_planes(slice(d, d + 1))
         draw_normals(data, (eta, root, float(parameters.sigma[d]), word), members, out)
         return out[:, : outcomes.n_effects]
     out = np.empty((outcomes.n_clusters, outcomes.n_effects))

@@ -15,6 +15,7 @@ from popavg.families import Family, get_family
 from popavg.links import Link, get_link
 from popavg.mixing import BRIDGE
 from popavg.posterior_tools._integrated_kernels import Data
+from popavg.posterior_tools._logit_trials import lay_out, no_trials
 
 __all__ = ["ClusteredOutcomes"]
 
@@ -129,7 +130,7 @@ class ClusteredOutcomes:
         entries, within = _merge(family, columns)
         starts = np.searchsorted(entries[1], np.arange(count + 1)).astype(np.int64)
         kept, inverse = _distinct(starts, entries, merged=not family.has_scale)
-        data = _take(starts, entries, kept, Z)
+        data = _take(starts, entries, kept, Z, singly=link.name == "logit")
         multiplicity = np.bincount(inverse, minlength=len(kept)).astype(np.float64)
         spread = np.bincount(entries[1], weights=within, minlength=count)[kept]
         return cls(link, family, count, len(Z), data, spread, multiplicity, inverse, constant)
@@ -301,11 +302,14 @@ def _distinct(
     return np.unique(model, return_inverse=True)
 
 
-def _take(starts: Ints, entries: _Columns, kept: NDArray[np.intp], Z: Floats) -> Data:
-    """The kept clusters' entries."""
+def _take(
+    starts: Ints, entries: _Columns, kept: NDArray[np.intp], Z: Floats, *, singly: bool
+) -> Data:
+    """The kept clusters' entries, and their trials one by one where there is one effect."""
     y, _, row, n = entries
     sizes = np.diff(starts)[kept]
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     taken = np.arange(ends[-1]) + np.repeat(starts[kept] - ends[:-1], sizes)
-    row = np.ascontiguousarray(row[taken])
-    return Data(ends, row, y[taken], n[taken], np.ascontiguousarray(Z[row]))
+    row, y, n = np.ascontiguousarray(row[taken]), y[taken], n[taken]
+    trials = lay_out(ends, row, y, n) if singly and Z.shape[1] == 1 else no_trials()
+    return Data(ends, row, y, n, np.ascontiguousarray(Z[row]), trials)

@@ -29,13 +29,13 @@ those of the integral by as little as the values do.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from popavg.errors import SpecificationError
-from popavg.posterior_tools._integrated_kernels import Setting
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_parameters import Integrals, Parameters
 from popavg.posterior_tools.quadrature import cpus
@@ -171,20 +171,14 @@ def total_log_likelihood(
     array([-1.386294, -1.386294])
     """
     draws = Parameters.read(outcomes, np.atleast_2d(np.asarray(eta, dtype=float)), root, sigma)
-    out, constant = np.empty(len(draws.eta)), float(outcomes.constant.sum())
-
-    def run(part: NDArray[np.intp]) -> None:
-        clusters = len(outcomes.multiplicity)
-        found = draws.empty(want=False)
-        setting = Setting(0, clusters, False, 1.0, 0.0, outcomes.bridge)
-        for d in part.tolist():
-            draws.kernel(d, setting, found)
-            out[d] = constant + outcomes.multiplicity @ found.value
-
-    parts = np.array_split(np.arange(len(out)), min(len(out), 4 * cpus()))
+    count, constant = len(draws.eta), float(outcomes.constant.sum())
+    cuts = np.linspace(0, count, min(count, 4 * cpus()) + 1).astype(int).tolist()
+    parts = [slice(*ends) for ends in pairwise(cuts)]
     with ThreadPoolExecutor(cpus()) as pool:
-        list(pool.map(run, parts))
-    return out
+        values = pool.map(draws.values, parts)
+        # Not a product of matrices: its rounding depends on how many draws come together.
+        totals = [(part * outcomes.multiplicity).sum(axis=1) for part in values]
+    return constant + np.concatenate([*totals, np.empty(0)])
 
 
 def value_and_gradient(

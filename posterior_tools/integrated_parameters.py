@@ -30,7 +30,7 @@ LARGEST_SLOPE = 1e4
 
 
 class Integrals(NamedTuple):
-    """What the rules found for one draw.
+    """What the rules found for one draw; for several with an axis of draws before.
 
     Attributes
     ----------
@@ -128,7 +128,8 @@ class Parameters(NamedTuple):
         scale = _read_sigma(outcomes, sigma, lead)
         eta, root = np.atleast_2d(eta), root.reshape(-1, q, q)
         _check_values(outcomes, eta, root)
-        return cls(outcomes, np.ascontiguousarray(eta), root, scale.reshape(-1), many)
+        scale = np.ascontiguousarray(scale.reshape(-1))
+        return cls(outcomes, np.ascontiguousarray(eta), np.ascontiguousarray(root), scale, many)
 
     def each[T](self, one: Callable[[int], T]) -> list[T]:
         """One result a draw; several draws are shared among threads."""
@@ -162,12 +163,13 @@ class Parameters(NamedTuple):
         ConvergenceError
             An integral can't be computed to about 1e-9.
         """
-        outcomes, found = self.outcomes, self.empty(want=want)
+        outcomes, some = self.outcomes, slice(d, d + 1)
+        found = self._empty(1, want=want)
         whole = ((0, len(outcomes.multiplicity)),)
         pieces = whole if len(self.eta) > 1 else outcomes.pieces
 
         def run(piece: tuple[int, int]) -> None:
-            self.kernel(d, Setting(*piece, want, finer, wider, outcomes.bridge), found)
+            self._kernel(some, Setting(*piece, want, finer, wider, outcomes.bridge), found)
 
         if len(pieces) <= 1:
             run(whole[0])
@@ -175,46 +177,62 @@ class Parameters(NamedTuple):
             with ThreadPoolExecutor(cpus()) as pool:
                 list(pool.map(run, pieces))
         _check_found(found)
-        return found
+        return Integrals(*(part[0] for part in found))
 
-    def empty(self, *, want: bool) -> Integrals:
-        """Where one draw's results go."""
+    def values(self, some: slice) -> Floats:
+        """Log-likelihoods of the distinct clusters at some draws, without the constants.
+
+        Parameters
+        ----------
+        some : slice
+            Which draws.
+
+        Returns
+        -------
+        numpy.ndarray, shape (draws, distinct clusters)
+            NaN where an integral can't be computed.
+        """
+        found = self._empty(len(self.eta[some]), want=False)
+        clusters = len(self.outcomes.multiplicity)
+        self._kernel(some, Setting(0, clusters, False, 1.0, 0.0, self.outcomes.bridge), found)
+        return found.value
+
+    def _empty(self, draws: int, *, want: bool) -> Integrals:
+        """Where draws' results go."""
         clusters, q = len(self.outcomes.multiplicity), self.outcomes.n_effects
         return Integrals(
-            np.empty(clusters),
-            np.empty(clusters),
-            np.zeros((clusters, q, q)),
-            np.empty(len(self.outcomes.data.row) if want else 0),
-            np.zeros(clusters),
+            np.empty((draws, clusters)),
+            np.full((draws, clusters), np.nan),
+            np.zeros((draws, clusters if want else 0, q, q)),
+            np.empty((draws, len(self.outcomes.data.row) if want else 0)),
+            np.zeros((draws, clusters if want or self.outcomes.family.has_scale else 0)),
         )
 
-    def as_plane(self, d: int) -> tuple[Data, Floats]:
-        """The entries and the root with a second effect that is 0 where there is but one."""
+    def as_planes(self, some: slice) -> tuple[Data, Floats]:
+        """The entries and the roots with a second effect that is 0 where there is but one."""
         data, q = self.outcomes.data, self.outcomes.n_effects
-        root = np.zeros((2, 2))
-        root[:q, :q] = self.root[d]
+        root = np.zeros((len(self.root[some]), 2, 2))
+        root[:, :q, :q] = self.root[some]
         if q == 1:
             data = data._replace(Z=np.column_stack([data.Z, np.zeros(len(data.Z))]))
         return data, root
 
-    def kernel(self, d: int, setting: Setting, found: Integrals) -> None:
-        """Integrate a run of one draw's clusters; NaN where an integral can't be computed."""
-        outcomes = self.outcomes
+    def _kernel(self, some: slice, setting: Setting, found: Integrals) -> None:
+        """Integrate a run of clusters at some draws; NaN where an integral can't be computed."""
+        outcomes, here = self.outcomes, slice(setting.first, setting.last)
         result = Result(found.value, found.error, found.root, found.eta)
         if outcomes.family.has_scale:
-            data, root = self.as_plane(d)
-            parameters, q = (self.eta[d], root, float(self.sigma[d])), outcomes.n_effects
-            wide = result._replace(root=np.zeros((len(found.value), 2, 2)))
+            data, root = self.as_planes(some)
+            parameters, q = (self.eta[some], root, self.sigma[some]), outcomes.n_effects
+            wide = result._replace(root=np.zeros((*found.root.shape[:2], 2, 2)))
             integrate_normals(data, parameters, setting, wide, (outcomes.within, found.sigma))
-            first, last = setting.first, setting.last
-            found.root[first:last] = np.tril(wide.root[first:last, :q, :q])
+            found.root[:, here] = np.tril(wide.root[:, here, :q, :q])
             return
-        parameters = self.eta[d], np.ascontiguousarray(self.root[d])
-        found.error[setting.first : setting.last] = np.nan
+        parameters = self.eta[some], self.root[some]
         direct, general = kernels(outcomes.link.name, outcomes.n_effects, bridge=setting.bridge)
         if direct is not None and (outcomes.n_effects == 2 or outcomes.same_effect):
             direct(outcomes.data, parameters, setting, result)
-            if not np.isnan(found.error[setting.first : setting.last]).any():
+            if not np.isnan(found.error[:, here]).any():
                 return
         general(MARKERS[outcomes.link.name], outcomes.data, parameters, setting, result)
 
@@ -254,7 +272,7 @@ def _check_values(outcomes: ClusteredOutcomes, eta: Floats, root: Floats) -> Non
 
 
 def _check_found(found: Integrals) -> None:
-    bad = np.isnan(found.value)
+    bad = np.isnan(found.value[0])
     if bad.any():
         raise ConvergenceError(
             f"the integral of {int(bad.sum())} of {len(bad)} distinct clusters can't be computed "

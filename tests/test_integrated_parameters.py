@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from popavg.bridge_logit import BridgeLogit
 from popavg.errors import ConvergenceError, SpecificationError
+from popavg.links import Link
 from popavg.posterior_tools import integrated_parameters
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_likelihood import (
@@ -95,10 +97,58 @@ def test_what_one_draw_gives() -> None:
     assert fine.error[0] < 1e-3 * value.error[0]
 
 
+@pytest.mark.parametrize(
+    ("link", "family", "effects"),
+    [
+        ("logit", "bernoulli", 1),
+        (BridgeLogit(), "bernoulli", 1),
+        ("probit", "bernoulli", 1),
+        ("log", "poisson", 1),
+        ("identity", "gaussian", 1),
+        ("logit", "bernoulli", 2),
+        ("cloglog", "bernoulli", 2),
+        ("identity", "gaussian", 2),
+    ],
+)
+def test_many_draws_at_once_are_those_one_by_one(
+    link: str | Link, family: str, effects: int
+) -> None:
+    """To the bit: how draws are shared among threads must not show."""
+    rng = np.random.default_rng(5)
+    y, cluster = rng.integers(0, 2, 40), rng.integers(0, 6, 40)
+    Z = np.column_stack([np.ones(40), rng.normal(size=40)])[:, :effects]
+    outcomes = ClusteredOutcomes.build(y, cluster, row=np.arange(40), Z=Z, link=link, family=family)
+    eta, scales = rng.normal(size=(5, 40)), rng.uniform(0.2, 4.0, 5)
+    root = np.tril(rng.uniform(0.1, 2.0, (5, effects, effects)))
+    sigma = scales if family == "gaussian" else None
+    parameters = Parameters.read(outcomes, eta, root, sigma)
+    one_by_one = np.stack([parameters.integrate(d).value for d in range(5)])
+    assert len(np.unique(one_by_one)) == one_by_one.size
+    np.testing.assert_array_equal(parameters.values(slice(0, 5)), one_by_one)
+    np.testing.assert_array_equal(parameters.values(slice(2, 4)), one_by_one[2:4])
+
+
 def test_a_second_effect_of_nothing() -> None:
     parameters = Parameters.read(
         two_rows("logit"), np.zeros((3, 2)), [[[1.0]], [[2.0]], [[3.0]]], None
     )
-    data, root = parameters.as_plane(1)
+    data, root = parameters.as_planes(slice(1, 3))
     np.testing.assert_array_equal(data.Z, [[1.0, 0.0], [1.0, 0.0]])
-    np.testing.assert_array_equal(root, [[2.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(root, [[[2.0, 0.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 0.0]]])
+
+
+def test_gaussian_outcomes_with_a_second_effect_of_nothing() -> None:
+    rng = np.random.default_rng(6)
+    y, cluster, eta = rng.normal(size=30), rng.integers(0, 5, 30), rng.normal(size=30)
+    found = []
+    for effects in (1, 2):
+        Z = np.column_stack([np.ones(30), rng.normal(size=30)])[:, :effects]
+        outcomes = ClusteredOutcomes.build(
+            y, cluster, row=np.arange(30), Z=Z, link="identity", family="gaussian"
+        )
+        root = np.zeros((effects, effects))
+        root[0, 0] = 0.7
+        found.append(value_and_gradient(outcomes, eta, root, sigma=1.3))
+    assert found[0].value == pytest.approx(found[1].value, rel=1e-13)
+    np.testing.assert_allclose(found[0].eta, found[1].eta, rtol=1e-12)
+    assert np.asarray(found[0].root)[0, 0] == pytest.approx(np.asarray(found[1].root)[0, 0])

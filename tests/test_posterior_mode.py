@@ -60,3 +60,21 @@ def test_what_has_no_mode() -> None:
         return -np.inf, np.zeros(1)
 
     assert "isn't finite" in find_mode(nowhere, np.zeros(1)).why
+
+
+@pytest.mark.parametrize("target", [normal, student])
+def test_a_point_near_the_mode_takes_fewer_evaluations(target: object) -> None:
+    counts: dict[bool, int] = {}
+    for roughly in (True, False):
+        seen: list[float] = []
+
+        def counted(x: Floats, seen: list[float] = seen) -> tuple[float, Floats]:
+            found = target(x)  # ty: ignore[call-non-callable]
+            seen.append(found[0])
+            return found
+
+        near = find_mode(counted, np.zeros(3), roughly=roughly)
+        assert -0.02 < near.value <= 0.0
+        assert near.why == ""
+        counts[roughly] = len(seen)
+    assert counts[True] <= counts[False] - 6

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from popavg.design import Design
 from popavg.families import Family
@@ -36,6 +38,8 @@ DEFENSIVE = 0.15
 GOOD_SHARE, GOOD_KHAT = 0.7, 0.5
 #: Proposals that are tried, and weighted draws for each wanted one, at most.
 MOST_PROPOSALS, MOST_DRAWS = 5, 20
+#: Predictors that are evaluated at once, between two moves of the bar.
+_CELLS = 2**20
 #: Largest share of draws whose integral may fail, or that lie where roots become too large.
 LARGEST_SHARE_LOST = 1e-3
 #: Largest error of the log-likelihood at the mode, in nats.
@@ -206,7 +210,14 @@ def weighted_draws(
     -------
     WeightedDraws
     """
-    return _Search(target, rng, progress).run(wanted)
+    with _blas().limit(limits=1, user_api="blas"):
+        return _Search(target, rng, progress).run(wanted)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The linear algebra's threads: for small matrices they only cost, and change last digits."""
+    return ThreadpoolController()
 
 
 def _effective(log_weights: Floats) -> float:
@@ -229,7 +240,7 @@ class _Search:
 
     def run(self, wanted: int) -> WeightedDraws:
         with stage("mode"):
-            mode = find_mode(self.target.value_and_gradient, self.target.start())
+            mode = find_mode(self.target.value_and_gradient, self.target.start(), roughly=True)
             if np.isfinite(mode.value):
                 self.target, near = self.target.bent_at(mode.point)
                 mode = find_mode(self.target.value_and_gradient, near)
@@ -309,7 +320,8 @@ class _Search:
 
     def _draw(self, proposal: StudentMixture, count: int) -> tuple[Floats, Floats]:
         points = proposal.draw(count, self.rng)
-        parts = np.array_split(points, max(1, count // 250))
+        at_once = max(_CELLS // self.target.integrated.outcomes.n_rows, 250)
+        parts = np.array_split(points, -(-count // at_once))
         bar = track(parts, len(parts), "Weighing draws", progress=self.progress)
         floor = self.top - NEGLIGIBLE
         density = np.concatenate([self.target.log_density(part, floor=floor) for part in bar])

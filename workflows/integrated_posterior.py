@@ -258,12 +258,14 @@ class IntegratedPosterior:
 
     def log_prior(self, points: Floats) -> Floats:
         """Log prior density of points, Jacobians included, shape (points,)."""
+        return self._log_prior(points, self.parameters(points))
+
+    def _log_prior(self, points: Floats, found: ModelParameters) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
-            total = self._log_prior(points)
+            total = self._sum_of_log_priors(points, found)
         return np.where(np.isnan(total), -np.inf, total)
 
-    def _log_prior(self, points: Floats) -> Floats:
-        found = self.parameters(points)
+    def _sum_of_log_priors(self, points: Floats, found: ModelParameters) -> Floats:
         total = -np.full(len(points), np.log(self._scale).sum())
         for column, prior in zip(found.centred.T, self._beta, strict=True):
             total += prior.log_density(column)
@@ -295,8 +297,9 @@ class IntegratedPosterior:
         numpy.ndarray, shape (points,)
             −∞ outside what can be integrated; NaN where the integral fails.
         """
-        found = self.log_prior(points)
-        usable = np.isfinite(found) & self._within(points)
+        here = self.parameters(points)
+        found = self._log_prior(points, here)
+        usable = np.isfinite(found) & self._within(here)
         if not self.family.has_scale:
             usable &= found > floor
         for rows in np.array_split(
@@ -321,9 +324,10 @@ class IntegratedPosterior:
         gradient : numpy.ndarray, shape (size,)
         """
         points, gradient = point[None], np.zeros(self.size)
-        prior = float(self.log_prior(points)[0])
-        eta, root, sigma = self.arguments(points)
-        if not (np.isfinite(prior) and self._within(points)[0] and np.isfinite(eta).all()):
+        here = self.parameters(points)
+        prior = float(self._log_prior(points, here)[0])
+        eta, root, sigma = self._arguments(points, here)
+        if not (np.isfinite(prior) and self._within(here)[0] and np.isfinite(eta).all()):
             return -np.inf, gradient
         outcomes = self.integrated.outcomes
         try:
@@ -332,7 +336,6 @@ class IntegratedPosterior:
             )
         except (ConvergenceError, SpecificationError):
             return -np.inf, gradient
-        here = self.parameters(points)
         gradient[self._parts[0]] = self._columns.T @ np.asarray(found.eta)
         gradient[self._parts[1]] = (np.asarray(found.root) * root[0]).sum(axis=1)
         if self._lkj is not None:
@@ -367,13 +370,14 @@ class IntegratedPosterior:
 
     def arguments(self, points: Floats) -> tuple[Floats, Floats, Floats]:
         """Predictors of the distinct rows, roots and residual standard deviations of points."""
-        here = self.parameters(points)
+        return self._arguments(points, self.parameters(points))
+
+    def _arguments(self, points: Floats, here: ModelParameters) -> tuple[Floats, Floats, Floats]:
         eta = points[:, self._parts[0]] @ self._columns.T + self.integrated.matrices.offset
         return eta, lower_roots(here.sd, here.correlation), here.sigma
 
-    def _within(self, points: Floats) -> NDArray[np.bool_]:
+    def _within(self, here: ModelParameters) -> NDArray[np.bool_]:
         """Whether the roots are small enough, and the numbers finite."""
-        here = self.parameters(points)
         good = np.isfinite(here.centred).all(axis=1) & (here.sd <= self._largest_sd).all(axis=1)
         return good & (here.sd > 0).all(axis=1) & (here.sigma > 0) & np.isfinite(here.sigma)
 
