@@ -31,9 +31,11 @@ from popavg.posterior_tools._logit_sums import (
     exponentials,
     gather,
     gather_alone,
+    gather_four,
     moment,
     multiply,
     weigh_eight,
+    weigh_four,
 )
 from popavg.posterior_tools._logit_tables import BOUND, TOGETHER, make_tables, numerator
 from popavg.posterior_tools._logit_trials import LARGEST, fill_odds
@@ -179,11 +181,15 @@ def _one_draw(
             if wide == 0 and s < powers and s * reach <= _ROOM:
                 row = numerator(power, built, up, log_weight, (level, s, nodes))
             if row >= 0 and ends[1] - ends[0] == 8 and most <= TOGETHER:
-                total = weigh_eight(e, ends[0], up, power, (level, row, nodes), product)
+                at = (level, row, nodes)
+                if sizes[c] <= 4:
+                    total = weigh_four(e, ends[0], up, power, at, product)
+                else:
+                    total = weigh_eight(e, ends[0], up, power, at, product)
                 reference = 0.0
             else:
-                at, line = (level, row, nodes, s, most), (up, power, effect, log_weight)
-                total, reference = _weigh(e, ends, at, line, product, logs)
+                place, line = (level, row, nodes, s, most), (up, power, effect, log_weight)
+                total, reference = _weigh(e, ends, place, line, product, logs)
             low, high = _window(product, nodes, total * cut)
             if high > 0:
                 break
@@ -202,7 +208,12 @@ def _one_draw(
         padded = sizes[c]
         if most <= TOGETHER:
             padded = ends[1] - ends[0]
-            for p in range(ends[0], ends[1], 8):
+            if padded == 8 and sizes[c] <= 4:
+                padded = 4
+                gather_four(e, ends[0], table, weight, failing, sums)
+                for q in range(4):
+                    by_eta[entry[ends[0] + q]] += counts[ends[0] + q] * sums[q] / total
+            for p in range(ends[0], ends[0] if padded == 4 else ends[1], 8):
                 gather(e, p, table, weight, failing, sums)
                 for q in range(8):
                     by_eta[entry[p + q]] += counts[p + q] * sums[q] / total

@@ -110,6 +110,43 @@ def exponentials(
 
 
 @_summing
+def weigh_four(
+    e: Floats, p: int, up: Floats, power: Floats, at: tuple[int, int, int], out: Floats
+) -> float:
+    """The integrand of four trials and its sum; ``at``: rows of both tables, and nodes."""
+    a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
+    s0, p0, s1, p1 = a0 + a1, a0 * a1, a2 + a3, a2 * a3
+    b1, b2, b3, b4 = s0 + s1, p0 + p1 + s0 * s1, p0 * s1 + p1 * s0, p0 * p1
+    total = 0.0
+    for k in range(at[2]):
+        t = up[at[0], k]
+        weight = power[at[1], k] / (1.0 + (((b4 * t + b3) * t + b2) * t + b1) * t)
+        out[k] = weight
+        total += weight
+    return total
+
+
+@_summing
+def gather_four(e: Floats, p: int, up: Floats, weight: Floats, column: Floats, out: Floats) -> None:
+    """As :func:`gather`, of clusters with four trials at most."""
+    a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
+    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+    for k in range(weight.size):
+        t = up[k]
+        b0, b1, b2, b3 = 1.0 + a0 * t, 1.0 + a1 * t, 1.0 + a2 * t, 1.0 + a3 * t
+        c01, c23 = b0 * b1, b2 * b3
+        both = weight[k] / (c01 * c23)
+        d01, d23 = c23 * both, c01 * both
+        q0, q1, q2, q3 = b1 * d01, b0 * d01, b3 * d23, b2 * d23
+        s0 += q0
+        s1 += q1
+        s2 += q2
+        s3 += q3
+        column[k] += (q0 + q1) + (q2 + q3)
+    out[0], out[1], out[2], out[3] = s0, s1, s2, s3
+
+
+@_summing
 def gather(
     e: Floats,
     p: int,
