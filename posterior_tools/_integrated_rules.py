@@ -8,7 +8,7 @@ from popavg.posterior_tools._bridge_lines import integrate_bridge_lines
 from popavg.posterior_tools._integrated_kernels import integrate_lines
 from popavg.posterior_tools._integrated_links import Cloglog, Log, Logit, Probit
 from popavg.posterior_tools._integrated_plane import integrate_planes
-from popavg.posterior_tools._logit_lines import integrate_logit_lines
+from popavg.posterior_tools._logit_lines import integrate_bridge_logit_lines, integrate_logit_lines
 from popavg.posterior_tools._logit_planes import integrate_logit_planes
 
 __all__ = ["MARKERS", "kernels"]
@@ -22,7 +22,7 @@ MARKERS = {"logit": Logit(), "probit": Probit(), "cloglog": Cloglog(), "log": Lo
 def kernels(link: str, n_effects: int, *, bridge: bool = False) -> tuple[Kernel | None, Kernel]:
     """A fast rule that leaves some clusters out, where there is one, and the one for the others."""
     if bridge:
-        return integrate_logit_lines, integrate_bridge_lines
+        return integrate_bridge_logit_lines, integrate_bridge_lines
     general = integrate_lines if n_effects == 1 else integrate_planes
     if link != "logit":
         return None, general

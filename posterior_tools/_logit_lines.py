@@ -11,6 +11,7 @@ multiplication, an addition and a multiplication at each node, a cluster a divis
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -22,7 +23,6 @@ from popavg.posterior_tools._integrated_kernels import (
     Data,
     Result,
     Setting,
-    of_draw,
 )
 from popavg.posterior_tools._integrated_math import log
 from popavg.posterior_tools._logit_sums import (
@@ -37,10 +37,16 @@ from popavg.posterior_tools._logit_sums import (
     weigh_eight,
     weigh_four,
 )
-from popavg.posterior_tools._logit_tables import BOUND, TOGETHER, make_tables, numerator
+from popavg.posterior_tools._logit_tables import (
+    BOUND,
+    TOGETHER,
+    make_bridge_tables,
+    make_tables,
+    numerator,
+)
 from popavg.posterior_tools._logit_trials import LARGEST, fill_odds
 
-__all__ = ["BOUND", "CUT", "integrate_logit_lines"]
+__all__ = ["BOUND", "CUT", "integrate_bridge_logit_lines", "integrate_logit_lines"]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -122,6 +128,100 @@ def _window(weight: Floats, nodes: int, least: float) -> tuple[int, int]:
     return low, high
 
 
+@njit(inline="always")
+def _integrate(
+    make: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
+) -> None:
+    """As the entries, with nodes that ``make`` makes."""
+    (etas, roots), (first, last, want, finer, wider, bridge) = parameters, setting
+    all_values, all_errors, all_by_root, all_by_eta = result
+    all_errors[:, first:last] = math.nan
+    if data.starts[last] == data.starts[first]:
+        return
+    starts, all_counts, of_entries, all_entries, all_rows, rungs, sizes, totals, used = data.trials
+    base, end = starts[first], starts[last]
+    counts, successes = all_counts[base:end], of_entries[base:end]
+    entry, rows = all_entries[base:end], all_rows[base:end]
+    factor = data.Z[data.starts[first], 0]
+    v, e = np.empty(counts.size), np.empty(counts.size)
+    sums, scaled = np.empty(8), np.empty(last - first)
+    bound, cut = 2.0 * math.exp(-BOUND) + 2.0 * math.exp(-CUT - wider), math.exp(-CUT - wider)
+    limit = TOGETHER - 0.7 if bridge else LARGEST
+    for d in range(len(etas)):
+        fill_odds(counts, rows, etas[d], v, e)
+        error, value = all_errors[d, first:last], all_values[d, first:last]
+        by_root, by_eta = all_by_root[d], all_by_eta[d]
+        tables = make(used, factor * roots[d, 0, 0], finer)
+        slot, nodes_of, h_of, reach_of, effect, by_effect, log_weight, up, power, built = tables
+        powers, widest = built.shape[1], up.shape[1]  # of the wide ones
+        product, logs, column = np.empty(widest), np.empty(widest), np.empty(widest)
+        if want:
+            for j in range(data.starts[first], data.starts[last]):
+                by_eta[j] = data.y[j] - data.n[j]
+        for i in range(last - first):
+            c, scaled[i] = first + i, 1.0
+            narrow, ends, s = slot[rungs[c]], (starts[c] - base, starts[c + 1] - base), totals[c]
+            if narrow < 0:
+                continue
+            constant, largest = constant_of(successes, v, ends)
+            total, reference, low, high, level, most = 0.0, 0.0, 0, 0, 0, 0.0
+            for wide in range(1 if bridge else 2):
+                nodes, level = nodes_of[narrow] * (1 + wide), narrow + wide * nodes_of.size
+                reach = reach_of[level]
+                if not largest + reach < limit:
+                    break
+                most = largest + reach + 0.7
+                row = -1
+                if wide == 0 and s < powers and s * reach <= _ROOM:
+                    row = numerator(power, built, up, log_weight, (level, s, nodes))
+                if row >= 0 and ends[1] - ends[0] == 8 and most <= TOGETHER:
+                    at = (level, row, nodes)
+                    if sizes[c] <= 4:
+                        total = weigh_four(e, ends[0], up, power, at, product)
+                    else:
+                        total = weigh_eight(e, ends[0], up, power, at, product)
+                    reference = 0.0
+                else:
+                    place, line = (level, row, nodes, s, most), (up, power, effect, log_weight)
+                    total, reference = _weigh(e, ends, place, line, product, logs)
+                low, high = _window(product, nodes, total * cut)
+                if high > 0:
+                    break
+            if high == 0 or not total > 1e-280:
+                continue
+            aliased = alias(product[low:high]) if bridge else 0.0
+            if aliased > _LARGEST_ALIAS:
+                continue
+            error[i] = bound + aliased
+            value[i] = constant + reference - (0.0 if bridge else LOG_ROOT_2PI)
+            scaled[i] = total * h_of[narrow]
+            if not want:
+                continue
+            column[: high - low] = 0.0
+            table, weight, failing = up[level, low:high], product[low:high], column[: high - low]
+            padded = sizes[c]
+            if most <= TOGETHER:
+                padded = ends[1] - ends[0]
+                if padded == 8 and sizes[c] <= 4:
+                    padded = 4
+                    gather_four(e, ends[0], table, weight, failing, sums)
+                    for q in range(4):
+                        by_eta[entry[ends[0] + q]] += counts[ends[0] + q] * sums[q] / total
+                for p in range(ends[0], ends[0] if padded == 4 else ends[1], 8):
+                    gather(e, p, table, weight, failing, sums)
+                    for q in range(8):
+                        by_eta[entry[p + q]] += counts[p + q] * sums[q] / total
+            else:
+                for p in range(ends[0], ends[0] + padded):
+                    by_eta[entry[p]] += gather_alone(e[p], table, weight, failing) / total
+            move = by_effect[level, low:high]
+            centre = moment(weight, move)
+            by_slope = (moment(failing, move) - (padded - s) * centre) / total
+            by_root[c, 0, 0] = factor * by_slope
+        for i in range(last - first):
+            value[i] += log(scaled[i])
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def integrate_logit_lines(
     data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
@@ -130,99 +230,12 @@ def integrate_logit_lines(
 
     ``parameters`` are eta of the distinct rows and the root of each. Z is the same in all rows.
     """
-    etas, roots = parameters
-    result.error[:, setting.first : setting.last] = math.nan
-    if data.starts[setting.last] == data.starts[setting.first]:
-        return
-    ends = data.trials.starts[setting.first], data.trials.starts[setting.last]
-    counts, row = data.trials.counts[ends[0] : ends[1]], data.trials.row[ends[0] : ends[1]]
-    v, e = np.empty(counts.size), np.empty(counts.size)
-    for d in range(len(etas)):
-        fill_odds(counts, row, etas[d], v, e)
-        _one_draw(data, (v, e, roots[d, 0, 0]), setting, of_draw(result, d))
+    _integrate(make_tables, data, parameters, setting, result)
 
 
-@_compiled
-def _one_draw(
-    data: Data, parameters: tuple[Floats, Floats, float], setting: Setting, result: Result
+@njit(cache=True, nogil=True, error_model="numpy")
+def integrate_bridge_logit_lines(
+    data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
-    (v, e, root), (first, last, want, finer, wider, bridge) = parameters, setting
-    all_values, all_errors, by_root, by_eta = result
-    starts, all_counts, of_entries, all_entries, _, rungs, sizes, totals, used = data.trials
-    base, end = starts[first], starts[last]
-    counts, successes = all_counts[base:end], of_entries[base:end]
-    entry = all_entries[base:end]
-    factor = data.Z[data.starts[first], 0]
-    error, value = all_errors[first:last], all_values[first:last]
-    tables = make_tables(used, factor * root, finer, bridge)
-    slot, nodes_of, h_of, reach_of, effect, by_effect, log_weight, up, power, built = tables
-    powers, widest = built.shape[1], up.shape[1]  # of the wide ones
-    product, logs, column = np.empty(widest), np.empty(widest), np.empty(widest)
-    sums, scaled = np.empty(8), np.empty(last - first)
-    bound, cut = 2.0 * math.exp(-BOUND) + 2.0 * math.exp(-CUT - wider), math.exp(-CUT - wider)
-    limit = TOGETHER - 0.7 if bridge else LARGEST
-    if want:
-        for j in range(data.starts[first], data.starts[last]):
-            by_eta[j] = data.y[j] - data.n[j]
-    for i in range(last - first):
-        c, scaled[i] = first + i, 1.0
-        narrow, ends, s = slot[rungs[c]], (starts[c] - base, starts[c + 1] - base), totals[c]
-        if narrow < 0:
-            continue
-        constant, largest = constant_of(successes, v, ends)
-        total, reference, low, high, level, most = 0.0, 0.0, 0, 0, 0, 0.0
-        for wide in range(1 if bridge else 2):
-            nodes, level = nodes_of[narrow] * (1 + wide), narrow + wide * nodes_of.size
-            reach = reach_of[level]
-            if not largest + reach < limit:
-                break
-            most = largest + reach + 0.7
-            row = -1
-            if wide == 0 and s < powers and s * reach <= _ROOM:
-                row = numerator(power, built, up, log_weight, (level, s, nodes))
-            if row >= 0 and ends[1] - ends[0] == 8 and most <= TOGETHER:
-                at = (level, row, nodes)
-                if sizes[c] <= 4:
-                    total = weigh_four(e, ends[0], up, power, at, product)
-                else:
-                    total = weigh_eight(e, ends[0], up, power, at, product)
-                reference = 0.0
-            else:
-                place, line = (level, row, nodes, s, most), (up, power, effect, log_weight)
-                total, reference = _weigh(e, ends, place, line, product, logs)
-            low, high = _window(product, nodes, total * cut)
-            if high > 0:
-                break
-        if high == 0 or not total > 1e-280:
-            continue
-        aliased = alias(product[low:high]) if bridge else 0.0
-        if aliased > _LARGEST_ALIAS:
-            continue
-        error[i] = bound + aliased
-        value[i] = constant + reference - (0.0 if bridge else LOG_ROOT_2PI)
-        scaled[i] = total * h_of[narrow]
-        if not want:
-            continue
-        column[: high - low] = 0.0
-        table, weight, failing = up[level, low:high], product[low:high], column[: high - low]
-        padded = sizes[c]
-        if most <= TOGETHER:
-            padded = ends[1] - ends[0]
-            if padded == 8 and sizes[c] <= 4:
-                padded = 4
-                gather_four(e, ends[0], table, weight, failing, sums)
-                for q in range(4):
-                    by_eta[entry[ends[0] + q]] += counts[ends[0] + q] * sums[q] / total
-            for p in range(ends[0], ends[0] if padded == 4 else ends[1], 8):
-                gather(e, p, table, weight, failing, sums)
-                for q in range(8):
-                    by_eta[entry[p + q]] += counts[p + q] * sums[q] / total
-        else:
-            for p in range(ends[0], ends[0] + padded):
-                by_eta[entry[p]] += gather_alone(e[p], table, weight, failing) / total
-        move = by_effect[level, low:high]
-        centre = moment(weight, move)
-        by_slope = (moment(failing, move) - (padded - s) * centre) / total
-        by_root[c, 0, 0] = factor * by_slope
-    for i in range(last - first):
-        value[i] += log(scaled[i])
+    """The same with bridge-distributed effects."""
+    _integrate(make_bridge_tables, data, parameters, setting, result)

@@ -30,7 +30,15 @@ from numpy.typing import NDArray
 from popavg.posterior_tools._bridge_nodes import Shape, even_end, node, shape_of
 from popavg.posterior_tools._integrated_math import exp
 
-__all__ = ["BOUND", "LADDER", "TOGETHER", "Tables", "make_tables", "numerator"]
+__all__ = [
+    "BOUND",
+    "LADDER",
+    "TOGETHER",
+    "Tables",
+    "make_bridge_tables",
+    "make_tables",
+    "numerator",
+]
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -101,26 +109,19 @@ def _bridge_step(phi: float, trials: float) -> float:
 
 
 @_compiled
-def make_tables(used: Ints, slope: float, finer: float, bridge: bool) -> Tables:
-    """Those for clusters of fewer trials than ``used``, which is 0 at rungs that aren't needed.
-
-    Without nodes where these would be too many.
-    """
-    shape = shape_of(slope)
-    reach = even_end(shape, _BRIDGE_REACH) if bridge else _REACH
+def _allocate(used: Ints, h: Floats, reach: float) -> Tables:
+    """Empty tables for the rungs in use, whose steps these are."""
     slot, rows, widest, powers = np.full(len(LADDER) + 1, -1), 0, 0, 0
-    h, nodes = np.zeros(len(LADDER)), np.zeros(len(LADDER), np.int64)
+    nodes = np.zeros(len(LADDER), np.int64)
     for level in range(len(LADDER)):
-        most = LADDER[level]
         if used[level] == 0:
             continue
-        step = finer * (_bridge_step(shape.phi, most) if bridge else _step(slope, most))
-        size = 8 * math.ceil(reach / (4.0 * step))
+        size = 8 * math.ceil(reach / (4.0 * h[level]))
         if size <= _NODES:
-            slot[level], h[rows], nodes[rows], widest = rows, step, size, max(widest, size)
+            slot[level], h[rows], nodes[rows], widest = rows, h[level], size, max(widest, size)
             powers = max(powers, min(used[level], _POWERS))
             rows += 1
-    tables = Tables(
+    return Tables(
         slot,
         nodes[:rows],
         h[:rows],
@@ -132,11 +133,32 @@ def make_tables(used: Ints, slope: float, finer: float, bridge: bool) -> Tables:
         np.empty((rows * powers, widest)),
         np.zeros((rows, powers), np.int64),
     )
-    for row in range(rows if bridge else 2 * rows):
-        if bridge:
-            _fill_bridge(tables, row, shape)
-        else:
-            _fill(tables, row, slope)
+
+
+@_compiled
+def make_tables(used: Ints, slope: float, finer: float) -> Tables:
+    """Those for clusters of fewer trials than ``used``, which is 0 at rungs that aren't needed.
+
+    Without nodes where these would be too many.
+    """
+    h = np.zeros(len(LADDER))
+    for level in range(len(LADDER)):
+        h[level] = finer * _step(slope, LADDER[level])
+    tables = _allocate(used, h, _REACH)
+    for row in range(2 * tables.nodes.size):
+        _fill(tables, row, slope)
+    return tables
+
+
+@_compiled
+def make_bridge_tables(used: Ints, slope: float, finer: float) -> Tables:
+    """The same with bridge-distributed effects, without rows of twice as many nodes."""
+    shape, h = shape_of(slope), np.zeros(len(LADDER))
+    for level in range(len(LADDER)):
+        h[level] = finer * _bridge_step(shape.phi, LADDER[level])
+    tables = _allocate(used, h, even_end(shape, _BRIDGE_REACH))
+    for row in range(tables.nodes.size):
+        _fill_bridge(tables, row, shape)
     return tables
 
 
