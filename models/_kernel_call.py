@@ -70,16 +70,19 @@ def make_call(outcomes: ClusteredOutcomes) -> tuple[Call, str]:
         ``(packed, eta, root, sigma) -> (value, by_eta, by_root, by_sigma)``, compiled when it is
         called. The value is -inf where the kernel can't be used.
     key : str
-        What tells it from others, this module's text included, for caches on the disk.
+        What tells it from others, for caches on the disk: this module's text and the kernels'
+        names and types are part of it.
     """
     n_effects, name = outcomes.n_effects, outcomes.link.name
     if outcomes.family.has_scale:
-        name, call = "gaussian", _make_gaussian(_gaussian_kernel(), n_effects)
+        used = (_gaussian_kernel(),)
+        name, call = "gaussian", _make_gaussian(used[0], n_effects)
     else:
-        call = _make(_kernels(outcomes), outcomes)
-        name = f"bridge_{name}" if outcomes.bridge else name
-    text = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    return call, f"integrated_{name}_{n_effects}_{text}"
+        used = _kernels(outcomes)
+        name, call = f"bridge_{name}" if outcomes.bridge else name, _make(used, outcomes)
+    # Code on the disk calls the kernels by their names: with others it is other code.
+    text = " ".join([Path(__file__).read_text(encoding="utf-8"), *(k.__name__ for k in used)])
+    return call, f"integrated_{name}_{n_effects}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _named(kernel: Any, arguments: tuple[Any, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -374,3 +375,15 @@ def test_a_fit_without_an_outcome_says_what_it_lacks(tmp_path: Path) -> None:
             pa.report(each, tmp_path / "report.html")
     y = np.arange(40) % 2
     assert pa.compare_gee(pa.from_arrays(**arrays, groups=groups, y=y))
+
+
+def test_how_it_was_drawn(make_fit: MakeFit, frame: pd.DataFrame) -> None:
+    fit = make_fit("y ~ x + (1 | g)", frame, "logit")
+    assert pa.compare_gee(fit).facts["drawn"] is None
+    told = json.loads(fit.attrs["popavg"])
+    sampler = {"method": "nuts", "why": "as asked for", "chains": 4, "draws": 250}
+    fit = fit.assign()
+    fit.attrs["popavg"] = json.dumps({**told, "sampler": sampler})
+    assert pa.compare_gee(fit).facts["drawn"] == (
+        "4 chains of 250 draws, NUTS on the integrated likelihood, as asked for"
+    )

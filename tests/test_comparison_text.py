@@ -48,6 +48,13 @@ def test_what_the_intervals_are(comparison: Comparison) -> None:
     assert "rows, 12 clusters of 'g'" in heading(comparison)
 
 
+def test_how_the_draws_came_is_told_where_it_is_known(comparison: Comparison) -> None:
+    assert not any(note.startswith("GLMM: ") for note in footnotes(comparison))
+    facts = {**comparison.facts, "drawn": "4 chains of 5 draws, by hand, as asked for"}
+    notes = footnotes(replace(comparison, facts=facts))
+    assert "GLMM: 4 chains of 5 draws, by hand, as asked for." in notes
+
+
 def test_independence_has_no_alpha(comparison: Comparison) -> None:
     facts = {**comparison.facts, "alpha": None, "working_correlation": "independence"}
     assert not any("α" in note for note in footnotes(replace(comparison, facts=facts))[2:])

@@ -367,6 +367,15 @@ def test_a_million_rows() -> None:
     np.testing.assert_array_equal(new.groups[0].index, design.matrices.groups[0].index)
 
 
+def test_clusters_of_one_row_with_several_trials_are_clusters() -> None:
+    own, binomial = FRAME.assign(i=np.arange(N)), get_family("binomial")
+    several = own.assign(trials=np.where(np.arange(N) == 0, 2, 1))
+    design = Design.build("p(y, trials) ~ x + (1 | i)", several, family=binomial)
+    assert len(design.matrices.groups[0].levels) == N
+    with pytest.raises(DataError, match="every row is a cluster of its own in 'i'"):
+        Design.build("p(y, 1) ~ x + (1 | i)", own, family=binomial)
+
+
 def test_without_an_outcome_a_cluster_may_have_one_row() -> None:
     """A posterior came without its outcome: nothing is to be estimated from these rows."""
     formula = Formula.parse("~ x + (1 | i)", one_sided=True)

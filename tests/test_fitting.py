@@ -364,3 +364,20 @@ def test_priors_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sd_herd" in printed
     assert "Exponential(lam=1)" in printed
     assert "period[2]" in printed
+
+
+def test_random_slopes_far_from_zero_are_warned_of_before_drawing(
+    frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[object] = []
+    monkeypatch.setattr("popavg.workflows.fitting.run", lambda *given: drawn.append(given))
+    far = frame.assign(year=frame["x"] + 2000.0)
+    with pytest.warns(
+        FitWarning, match=r"at year = 0, far from the data.*center\(year\)"
+    ) as caught:
+        pa.fit("y ~ year + (1 + year | g)", far, link="logit", progress=False)
+    assert len(caught) == len(drawn) == 1
+    assert caught[0].filename == __file__
+    for formula in ("y ~ year + (1 | g)", "y ~ year + (1 + center(year) | g)"):
+        pa.fit(formula, far, link="logit", progress=False)
+    assert len(drawn) == 3

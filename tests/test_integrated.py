@@ -18,6 +18,8 @@ from scipy import stats
 
 from popavg.bridge_logit import BridgeLogit
 from popavg.errors import SpecificationError
+from popavg.models import _kernel_call
+from popavg.models._kernel_call import make_call
 from popavg.models.glmm import glmm
 from popavg.models.integrated import IntegratedLikelihood, integrated_log_likelihood
 from popavg.models.record import model_record
@@ -266,3 +268,21 @@ def test_other_outcomes_are_refused(frame: pd.DataFrame) -> None:
 def test_sigma_belongs_to_gaussian_outcomes() -> None:
     with pytest.raises(SpecificationError, match="sigma came with bernoulli outcomes"):
         integrated_log_likelihood(small_outcomes(), pt.zeros(4), pt.ones((1, 1)), sigma=pt.ones(()))
+
+
+def test_code_on_the_disk_is_told_apart_by_the_kernels_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What PyTensor keeps compiled calls kernels by name: one that is gone ends the process."""
+    outcomes = ClusteredOutcomes.build([0, 1], [0, 0], row=[0, 1], Z=np.ones((2, 1)), link="probit")
+    _, key = make_call(outcomes)
+    assert make_call(outcomes)[1] == key
+    named = _kernel_call._named
+
+    def renamed(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+        found = named(kernel, arguments)
+        found.__name__ += "_of_another_release"
+        return found
+
+    monkeypatch.setattr(_kernel_call, "_named", renamed)
+    assert make_call(outcomes)[1] != key

@@ -71,13 +71,25 @@ def test_one_factor_is_drawn_by_importance(called: dict[str, Any], frame: pd.Dat
 
 def test_a_refusal_goes_on_to_nuts(called: dict[str, Any], frame: pd.DataFrame) -> None:
     called["accepted"] = False
-    drawn = drawn_from("y ~ x + (1 + x | g)", frame, "auto", parametrization="centered")
+    drawn = drawn_from("y ~ x + (1 + x | g)", frame, "auto")
     assert drawn.method == "nuts"
     assert drawn.why == "because importance sampling was refused: k̂ = 0.90, above 0.70"
     assert "u_g" not in called["sampled"]
     assert called["few"]
     with pytest.raises(ConvergenceError, match=r"refused: k̂ = 0\.90.*method='nuts'"):
         drawn_from(INTERCEPT, frame, "importance")
+
+
+@pytest.mark.parametrize("method", ["auto", "importance", "nuts"])
+def test_a_parametrization_that_means_nothing_is_refused(
+    method: str, called: dict[str, Any], frame: pd.DataFrame
+) -> None:
+    with pytest.raises(SpecificationError, match=r"parametrization='centered' with method='"):
+        drawn_from(INTERCEPT, frame, method, parametrization="centered")
+    assert set(called) == {"accepted"}
+    assert drawn_from(INTERCEPT, frame, "latent", parametrization="centered").method == "latent"
+    crossed = "y ~ x + (1 | g) + (1 | r)"
+    assert drawn_from(crossed, frame, "auto", parametrization="centered").method == "latent"
 
 
 @pytest.mark.parametrize(

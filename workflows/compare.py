@@ -26,6 +26,7 @@ from popavg.posterior_tools.comparison import INTERVALS, MODELS, Comparison, apa
 from popavg.posterior_tools.draws import Posterior
 from popavg.posterior_tools.projection_design import WorkingStructure
 from popavg.posterior_tools.summaries import IntervalKind, interval_settings, summarise
+from popavg.workflows._method_words import drawn_words
 from popavg.workflows._other_fits import (
     OtherFit,
     effect_lines,
@@ -236,6 +237,7 @@ def _facts(
         "alpha": gee.alpha,
         "gee_scale": gee.scale,
         "method": coefficients.how,
+        "drawn": drawn_words(specification.sampler),
         "scale": "probability" if posterior.link.is_probability else "response",
         "ci_prob": prob,
         "ci_kind": kind,

@@ -14,12 +14,19 @@ import xarray as xr
 from popavg.errors import SpecificationError
 from popavg.frames import MissingPolicy
 from popavg.links import Link
+from popavg.posterior_tools.data_findings import slope_findings
 from popavg.workflows._runs import additions_of, print_priors, run
 from popavg.workflows.further_groups import Wanted
 from popavg.workflows.methods import Method
-from popavg.workflows.problem import problem_of_formula, problem_of_model, read_design
+from popavg.workflows.problem import (
+    Problem,
+    problem_of_formula,
+    problem_of_model,
+    read_design,
+)
 from popavg.workflows.sampling import Sampler
 from popavg.workflows.store import Recipe, new_store
+from popavg.workflows.verdict import warn_if_needed
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -130,7 +137,8 @@ def fit(
     -----
     FitWarning
         R-hat, effective sample size, divergences or tree depth say that the draws shouldn't be
-        used yet, and what to do; or sampling was interrupted.
+        used yet, and what to do; or sampling was interrupted. Before it starts: random slopes of
+        a covariate whose 0 is far from the data.
 
     Examples
     --------
@@ -163,6 +171,7 @@ def fit(
         _check_alone(data=data, link=link, priors=priors, keep=keep or None)
         problem = problem_of_model(model)
     wanted = Wanted(prior, posterior_predictive, log_likelihood)
+    _warn_of_data(problem)
     if progress:
         print_priors(problem.priors)
     if store is None:
@@ -171,6 +180,13 @@ def fit(
     recipe = Recipe(sampler, method, wanted, problem.parametrization, added)
     with new_store(store, problem, recipe) as kept:
         return run(problem, replace(sampler, store=kept), method, wanted)
+
+
+def _warn_of_data(problem: Problem) -> None:
+    """What makes drawing slow or priors mean something else, before it starts."""
+    for group in problem.design.matrices.groups:
+        for found in slope_findings(group.name, group.effects, group.Z):
+            warn_if_needed((found.meaning, found.advice))
 
 
 def _check_alone(**given: object) -> None:

@@ -12,6 +12,7 @@ from popavg._checks import check_choice
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.models.baseline import baseline_of
 from popavg.posterior_tools.integrated_design import only_group, require_integrable
+from popavg.workflows._method_words import WORDS
 from popavg.workflows.problem import Problem
 from popavg.workflows.sampling import Drawing, Sampler, sample
 
@@ -29,12 +30,6 @@ Method = Literal["auto", "importance", "nuts", "latent"]
 METHODS: tuple[Method, ...] = ("auto", "importance", "nuts", "latent")
 
 _NO_BASELINE = "importance sampling has no prior on the baseline"
-
-_WORDS = {
-    "importance": "independent draws by importance sampling",
-    "nuts": "NUTS on the integrated likelihood",
-    "latent": "NUTS with every cluster's effects",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +58,7 @@ class Drawn:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"Method: {self.method} ({_WORDS[self.method]}), {self.why}."
+        return f"Method: {self.method} ({WORDS[self.method]}), {self.why}."
 
 
 def why_not_integrated(problem: Problem) -> str | None:
@@ -109,7 +104,7 @@ def draw(problem: Problem, sampler: Sampler, seed: int, *, method: Method) -> Dr
     Raises
     ------
     SpecificationError
-        A method that this model can't be fitted by.
+        A method that this model can't be fitted by, or to which ``parametrization`` is nothing.
     ConvergenceError
         ``method="importance"`` and its diagnostic refuses the draws; or sampling was stopped
         before there were any.
@@ -124,6 +119,13 @@ def draw(problem: Problem, sampler: Sampler, seed: int, *, method: Method) -> Dr
     if method == "latent" or obstacle is not None:
         why = "as asked for" if method == "latent" else f"because {obstacle}"
         return _draw_latent(problem, sampler, seed, why)
+    if problem.parametrization != "noncentered":
+        raise SpecificationError(
+            f"parametrization={problem.parametrization!r} with method={method!r}, by which the "
+            "clusters' effects are integrated out",
+            "parametrization='noncentered', which is the default and means nothing there",
+            "leave it out, or say method='latent'",
+        )
     if method == "nuts":
         return _draw_nuts(problem, sampler, seed, "as asked for")
     if method == "auto" and _has_baseline(problem):

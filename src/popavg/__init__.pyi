@@ -1,4 +1,4 @@
-from . import errors, models, posterior_tools, workflows
+from . import bridge, errors, models, posterior_tools, workflows
 from .datasets import list_datasets, load_dataset
 from .links import LINKS, Link, get_link
 from .models.gee import gee
@@ -45,6 +45,7 @@ __all__ = [
     "avg_comparisons",
     "avg_predictions",
     "avg_slopes",
+    "bridge",
     "calibrate",
     "check",
     "compare_gee",

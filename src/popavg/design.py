@@ -129,7 +129,7 @@ class Design:
         _check_numbers(design.matrices)
         check_rank(design.matrices.terms, design.matrices.X)
         for group in design.matrices.groups if response.is_given else ():
-            check_clusters(group, family.name)
+            check_clusters(group, family.name, response.trials)
         return design
 
     @cached_property

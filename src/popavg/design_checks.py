@@ -98,14 +98,16 @@ def check_rank(terms: tuple[str, ...], X: NDArray[np.float64]) -> None:
         )
 
 
-def check_clusters(group: GroupDesign, family: str) -> None:
+def check_clusters(
+    group: GroupDesign, family: str, trials: NDArray[np.float64] | None = None
+) -> None:
     """There are clusters, and they have more than one row.
 
     Raises
     ------
     DataError
         A single cluster; or every row its own cluster, where the variance of the clusters then
-        can't be told from the rows' own variation.
+        can't be told from the rows' own variation: not so of counts, and of several trials.
     """
     n_rows, n_clusters = len(group.index), len(group.levels)
     if n_clusters < 2:
@@ -114,7 +116,8 @@ def check_clusters(group: GroupDesign, family: str) -> None:
             "at least two clusters",
             "check the column, or use popavg.models.glm for data without clusters",
         )
-    if n_clusters == n_rows and family in ("bernoulli", "gaussian"):
+    single = family in ("bernoulli", "gaussian") or (trials is not None and trials.max() <= 1)
+    if n_clusters == n_rows and single:
         raise DataError(
             f"every row is a cluster of its own in {group.name!r}",
             "clusters with several rows: they tell how alike the rows of one cluster are",
