@@ -28,6 +28,7 @@ those of the integral by as little as the values do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
@@ -50,6 +51,9 @@ __all__ = [
 ]
 
 type Floats = NDArray[np.float64]
+
+#: Predictors whose integrals take less time than starting threads does.
+_LITTLE = 2**15
 
 
 class LikelihoodGradient(NamedTuple):
@@ -171,14 +175,9 @@ def total_log_likelihood(
     array([-1.386294, -1.386294])
     """
     draws = Parameters.read(outcomes, np.atleast_2d(np.asarray(eta, dtype=float)), root, sigma)
-    count, constant = len(draws.eta), float(outcomes.constant.sum())
-    cuts = np.linspace(0, count, min(count, 4 * cpus()) + 1).astype(int).tolist()
-    parts = [slice(*ends) for ends in pairwise(cuts)]
-    with ThreadPoolExecutor(cpus()) as pool:
-        values = pool.map(draws.values, parts)
-        # Not a product of matrices: its rounding depends on how many draws come together.
-        totals = [(part * outcomes.multiplicity).sum(axis=1) for part in values]
-    return constant + np.concatenate([*totals, np.empty(0)])
+    # Not a product of matrices: its rounding depends on how many draws come together.
+    totals = [(v * outcomes.multiplicity).sum(axis=1) for v in _shared(draws, draws.values)]
+    return float(outcomes.constant.sum()) + np.concatenate([*totals, np.empty(0)])
 
 
 def value_and_gradient(
@@ -214,9 +213,9 @@ def value_and_gradient(
     array([0.356825])
     """
     draws = Parameters.read(outcomes, eta, root, sigma)
-    found = draws.each(lambda d: _gradient(outcomes, draws.integrate(d, want=True)))
     if not draws.many:
-        return found[0]
+        return _gradient(outcomes, draws.integrate(0, want=True))
+    found = [_gradient(outcomes, one) for part in _shared(draws, draws.gradients) for one in part]
     return LikelihoodGradient(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
@@ -259,6 +258,18 @@ def quadrature_error(
     fine = draws.integrate(0, finer=0.5, wider=10.0)
     gap = rule.value - fine.value
     return QuadratureError(np.abs(gap)[outcomes.inverse], float(abs(gap @ outcomes.multiplicity)))
+
+
+def _shared[T](draws: Parameters, run: Callable[[slice], T]) -> list[T]:
+    """Runs of draws shared among threads, or one run where there is little to do."""
+    count = len(draws.eta)
+    pieces = min(count, 4 * cpus()) if draws.eta.size > _LITTLE else min(count, 1)
+    cuts = np.linspace(0, count, pieces + 1).astype(int).tolist()
+    parts = [slice(*ends) for ends in pairwise(cuts)]
+    if len(parts) <= 1:
+        return [run(part) for part in parts]
+    with ThreadPoolExecutor(cpus()) as pool:
+        return list(pool.map(run, parts))
 
 
 def _spread(outcomes: ClusteredOutcomes, value: Floats) -> Floats:

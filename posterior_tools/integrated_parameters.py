@@ -176,8 +176,34 @@ class Parameters(NamedTuple):
         else:
             with ThreadPoolExecutor(cpus()) as pool:
                 list(pool.map(run, pieces))
-        _check_found(found)
-        return Integrals(*(part[0] for part in found))
+        first = Integrals(*(part[0] for part in found))
+        _check_found(first)
+        return first
+
+    def gradients(self, some: slice) -> list[Integrals]:
+        """Some draws with their gradients, one after the other.
+
+        Parameters
+        ----------
+        some : slice
+            Which draws.
+
+        Returns
+        -------
+        list of Integrals
+
+        Raises
+        ------
+        ConvergenceError
+            As `integrate`.
+        """
+        count, clusters = len(self.eta[some]), len(self.outcomes.multiplicity)
+        found = self._empty(count, want=True)
+        self._kernel(some, Setting(0, clusters, True, 1.0, 0.0, self.outcomes.bridge), found)
+        draws = [Integrals(*(part[d] for part in found)) for d in range(count)]
+        for draw in draws:
+            _check_found(draw)
+        return draws
 
     def values(self, some: slice) -> Floats:
         """Log-likelihoods of the distinct clusters at some draws, without the constants.
@@ -272,7 +298,7 @@ def _check_values(outcomes: ClusteredOutcomes, eta: Floats, root: Floats) -> Non
 
 
 def _check_found(found: Integrals) -> None:
-    bad = np.isnan(found.value[0])
+    bad = np.isnan(found.value)
     if bad.any():
         raise ConvergenceError(
             f"the integral of {int(bad.sum())} of {len(bad)} distinct clusters can't be computed "

@@ -188,10 +188,10 @@ _CENTRE = (np.array([0.5, 0.5]), 0.1 * np.eye(2), 1000.0)
 
 
 def test_refusal_without_a_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    def flat(self: IntegratedPosterior, point: Floats) -> tuple[float, Floats]:
-        return float(point[0]), np.eye(len(point))[0]
+    def flat(self: IntegratedPosterior, points: Floats) -> tuple[Floats, Floats]:
+        return points[:, 0], np.tile(np.eye(points.shape[1])[0], (len(points), 1))
 
-    monkeypatch.setattr(IntegratedPosterior, "value_and_gradient", flat)
+    monkeypatch.setattr(IntegratedPosterior, "values_and_gradients", flat)
     refused = drawn()
     assert not refused.accepted
     assert "no mode" in refused.why

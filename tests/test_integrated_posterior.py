@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pymc as pm
@@ -9,11 +11,13 @@ import pytest
 
 from popavg.bridge_logit import BridgeLogit
 from popavg.design import Design, family_of
+from popavg.errors import ConvergenceError
 from popavg.links import get_link
 from popavg.models.build import build_model
 from popavg.models.default_priors import resolve_priors
-from popavg.posterior_tools.integrated_likelihood import log_likelihood
+from popavg.posterior_tools.integrated_likelihood import log_likelihood, value_and_gradient
 from popavg.priors import Prior
+from popavg.workflows import integrated_posterior
 from popavg.workflows.integrated_posterior import IntegratedPosterior, bent
 
 MODELS = {
@@ -48,8 +52,12 @@ def test_gradient(name: str, is_bent: bool, frame: pd.DataFrame) -> None:
     target = build(name, frame)
     if is_bent:
         target = target.bent_at(target.start())[0]
-    for point in points_of(target, 2):
-        value, gradient = target.value_and_gradient(point)
+    points = points_of(target, 2)
+    found = target.values_and_gradients(points)
+    for k, (point, value, gradient) in enumerate(zip(points, *found, strict=True)):
+        alone = target.values_and_gradients(points[k : k + 1])
+        assert alone[0][0] == pytest.approx(value, rel=1e-13)
+        np.testing.assert_allclose(alone[1][0], gradient, rtol=1e-12, atol=1e-14)
         assert value == pytest.approx(float(target.log_density(point[None])[0]), abs=1e-9)
         steps = 1e-5 * np.eye(target.size)
         differences = target.log_density(point + steps) - target.log_density(point - steps)
@@ -146,7 +154,11 @@ def test_impossible_points(frame: pd.DataFrame) -> None:
     found = target.log_density(points)
     assert np.isneginf(found[:3]).all()
     assert np.isfinite(found[3])
-    assert target.value_and_gradient(points[0])[0] == -np.inf
+    values, gradients = target.values_and_gradients(points)
+    np.testing.assert_array_equal(np.isfinite(values), [False, False, False, True])
+    assert not gradients[:3].any()
+    assert gradients[3].all()
+    assert values[3] == pytest.approx(found[3], abs=1e-9)
     assert np.isneginf(target.log_density(points, floor=1e3)).all()
 
 
@@ -172,3 +184,25 @@ def test_the_model_builds_in_pymc_with_the_same_coordinates(frame: pd.DataFrame)
         assert made[name].dims == drawn[name].dims
         for dim in made[name].dims[2:]:
             np.testing.assert_array_equal(made[dim], drawn[str(dim)])
+
+
+def test_a_point_that_cannot_be_integrated_leaves_the_others(
+    frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = build("one", frame)
+    points = points_of(target, 3)
+    expected = target.values_and_gradients(points)
+    refused = target.arguments(points)[1][1]
+
+    def picky(outcomes: Any, eta: Any, root: Any, **options: Any) -> Any:
+        if (root == refused).any():
+            raise ConvergenceError("this one", "the others")
+        return value_and_gradient(outcomes, eta, root, **options)
+
+    monkeypatch.setattr(integrated_posterior, "value_and_gradient", picky)
+    values, gradients = target.values_and_gradients(points)
+    assert values[1] == -np.inf
+    assert not gradients[1].any()
+    for k in (0, 2):
+        assert values[k] == expected[0][k]
+        np.testing.assert_allclose(gradients[k], expected[1][k], rtol=1e-12, atol=1e-14)

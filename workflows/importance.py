@@ -240,10 +240,10 @@ class _Search:
 
     def run(self, wanted: int) -> WeightedDraws:
         with stage("mode"):
-            mode = find_mode(self.target.value_and_gradient, self.target.start(), roughly=True)
+            mode = find_mode(self.target.values_and_gradients, self.target.start(), roughly=True)
             if np.isfinite(mode.value):
                 self.target, near = self.target.bent_at(mode.point)
-                mode = find_mode(self.target.value_and_gradient, near)
+                mode = find_mode(self.target.values_and_gradients, near)
         if mode.why:
             return self._none(mode.why, {})
         error = _quadrature_error(self.target, mode)

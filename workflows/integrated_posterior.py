@@ -20,6 +20,7 @@ from popavg.models.default_priors import correlation_name, sd_names
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_design import IntegratedDesign, lower_roots
 from popavg.posterior_tools.integrated_likelihood import (
+    LikelihoodGradient,
     total_log_likelihood,
     value_and_gradient,
 )
@@ -309,64 +310,86 @@ class IntegratedPosterior:
                 found[rows] += self._log_likelihoods(points[rows])
         return np.where(usable, found, -np.inf)
 
-    def value_and_gradient(self, point: Floats) -> tuple[float, Floats]:
-        """Log posterior density of one point and its gradient.
+    def values_and_gradients(self, points: Floats) -> tuple[Floats, Floats]:
+        """Log posterior densities of points and their gradients.
 
         Parameters
         ----------
-        point : numpy.ndarray, shape (size,)
-            The point.
+        points : numpy.ndarray, shape (points, size)
+            The points.
 
         Returns
         -------
-        value : float
+        values : numpy.ndarray, shape (points,)
             −∞ where it can't be computed.
-        gradient : numpy.ndarray, shape (size,)
+        gradients : numpy.ndarray, shape (points, size)
+            0 there.
         """
-        points, gradient = point[None], np.zeros(self.size)
         here = self.parameters(points)
-        prior = float(self._log_prior(points, here)[0])
-        eta, root, sigma = self._arguments(points, here)
-        if not (np.isfinite(prior) and self._within(here)[0] and np.isfinite(eta).all()):
-            return -np.inf, gradient
-        outcomes = self.integrated.outcomes
+        prior, arguments = self._log_prior(points, here), self._arguments(points, here)
+        usable = np.isfinite(prior) & self._within(here) & np.isfinite(arguments[0]).all(axis=1)
+        values, gradients = np.full(len(points), -np.inf), np.zeros(points.shape)
+        at_once = max(1, _AT_ONCE // (1 + len(self._columns)))
+        places = np.flatnonzero(usable)
+        for some in np.split(places, range(at_once, len(places), at_once)):
+            if len(some):
+                found = self._likelihood_gradients(*(part[some] for part in arguments))
+                kept = np.isfinite(np.asarray(found.value))
+                rows = some[kept]
+                part = LikelihoodGradient(*(np.asarray(each)[kept] for each in found))
+                values[rows] = prior[rows] + part.value
+                gradients[rows] = self._gradients(points[rows], part)
+        return values, gradients
+
+    def _likelihood_gradients(self, eta: Floats, root: Floats, sigma: Floats) -> LikelihoodGradient:
+        """NaN where one point's can't be computed."""
+        outcomes, scaled = self.integrated.outcomes, self._sigma is not None
         try:
-            found = value_and_gradient(
-                outcomes, eta[0], root[0], sigma=sigma[0] if self._sigma else None
-            )
+            return value_and_gradient(outcomes, eta, root, sigma=sigma if scaled else None)
         except (ConvergenceError, SpecificationError):
-            return -np.inf, gradient
-        gradient[self._parts[0]] = self._columns.T @ np.asarray(found.eta)
-        gradient[self._parts[1]] = (np.asarray(found.root) * root[0]).sum(axis=1)
+            if len(eta) == 1:
+                nothing = np.zeros_like(sigma)
+                return LikelihoodGradient(
+                    nothing + np.nan, np.zeros_like(eta), np.zeros_like(root), nothing
+                )
+        one_by_one = (slice(k, k + 1) for k in range(len(eta)))
+        each = [self._likelihood_gradients(eta[k], root[k], sigma[k]) for k in one_by_one]
+        return LikelihoodGradient(*(np.concatenate(part) for part in zip(*each, strict=True)))
+
+    def _gradients(self, points: Floats, found: LikelihoodGradient) -> Floats:
+        """By the chain rule, those of the log priors and Jacobians added."""
+        here, out = self.parameters(points), np.zeros(points.shape)
+        root = lower_roots(here.sd, here.correlation)
+        out[:, self._parts[0]] = np.asarray(found.eta) @ self._columns
+        out[:, self._parts[1]] = (np.asarray(found.root) * root).sum(axis=2)
         if self._lkj is not None:
-            rho, slope = float(here.correlation[0]), np.asarray(found.root)[1]
+            rho, slope = here.correlation, np.asarray(found.root)[:, 1]
             # dL/dz for L = (ρ, √(1−ρ²)) sd₂ and ρ = tanh z
             width = np.sqrt((1 - rho) * (1 + rho))
-            gradient[self._parts[2]] = here.sd[0, 1] * width * (slope[0] * width - slope[1] * rho)
+            turn = width * (slope[:, 0] * width - slope[:, 1] * rho)
+            out[:, self._parts[2][0]] = here.sd[:, 1] * turn
         if self._sigma is not None:
-            gradient[self._parts[3]] = float(found.sigma) * here.sigma[0]
-        gradient += self._prior_gradient(here)
+            out[:, self._parts[3][0]] = np.asarray(found.sigma) * here.sigma
+        out += self._prior_gradients(here)
         if self._bend is not None:
-            _, first, second = bent(point[self._parts[1]])
-            gradient[self._parts[1]] = gradient[self._parts[1]] * first + second / first
-        return prior + float(found.value), gradient
+            _, first, second = bent(points[:, self._parts[1]])
+            out[:, self._parts[1]] = out[:, self._parts[1]] * first + second / first
+        return out
 
-    def _prior_gradient(self, here: ModelParameters) -> Floats:
-        gradient = np.zeros(self.size)
-        beta = zip(here.centred[0], self._beta, self._scale, strict=True)
-        gradient[self._parts[0]] = [float(p.log_density_gradient(b)) / s for b, p, s in beta]
-        gradient[self._parts[1]] = [
-            float(prior.log_density_gradient(sd)) * sd + 1.0
-            for sd, prior in zip(here.sd[0], self._sds, strict=True)
-        ]
+    def _prior_gradients(self, here: ModelParameters) -> Floats:
+        out = np.zeros((len(here.sigma), self.size))
+        for k, prior, scale in zip(self._parts[0], self._beta, self._scale, strict=True):
+            out[:, k] = prior.log_density_gradient(here.centred[:, k]) / scale
+        for k, prior, sd in zip(self._parts[1], self._sds, here.sd.T, strict=True):
+            out[:, k] = prior.log_density_gradient(sd) * sd + 1.0
         if self._lkj is not None:
-            rho = here.correlation[0]
-            slope = float(self._lkj.log_density_gradient(rho))
-            gradient[self._parts[2]] = slope * (1 - rho) * (1 + rho) - 2 * rho
+            rho = here.correlation
+            slope = self._lkj.log_density_gradient(rho) * (1 - rho) * (1 + rho)
+            out[:, self._parts[2][0]] = slope - 2 * rho
         if self._sigma is not None:
-            sigma = here.sigma[0]
-            gradient[self._parts[3]] = float(self._sigma.log_density_gradient(sigma)) * sigma + 1.0
-        return gradient
+            sigma = here.sigma
+            out[:, self._parts[3][0]] = self._sigma.log_density_gradient(sigma) * sigma + 1.0
+        return out
 
     def arguments(self, points: Floats) -> tuple[Floats, Floats, Floats]:
         """Predictors of the distinct rows, roots and residual standard deviations of points."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["Mode", "find_mode"]
 
 type Floats = NDArray[np.float64]
-type ValueAndGradient = Callable[[Floats], tuple[float, Floats]]
+type ValuesAndGradients = Callable[[Floats], tuple[Floats, Floats]]
 
 #: Step of the differences of the gradient, in units of a parameter's curvature.
 _STEP = 1e-4
@@ -44,13 +44,14 @@ class Mode:
     why: str = ""
 
 
-def find_mode(target: ValueAndGradient, start: Floats, *, roughly: bool = False) -> Mode:
+def find_mode(target: ValuesAndGradients, start: Floats, *, roughly: bool = False) -> Mode:
     """Climb from a start to the mode.
 
     Parameters
     ----------
     target : callable
-        Log density of a point and its gradient; −∞ where it can't be computed.
+        Log densities of points, shape (points,), and gradients, shape (points, size); −∞ where
+        they can't be computed. Points of one difference come together.
     start : numpy.ndarray, shape (size,)
         Where its log density is finite.
     roughly : bool
@@ -67,7 +68,7 @@ def find_mode(target: ValueAndGradient, start: Floats, *, roughly: bool = False)
     are bounded, and halved until the density rises. The step of the differences adapts to the
     curvature found before.
     """
-    point, (value, gradient) = start, target(start)
+    point, (value, gradient) = start, _at(target, start)
     if not np.isfinite(value):
         return Mode(start, value, np.eye(len(start)), "the density at the start isn't finite")
     width = np.ones(len(start))
@@ -89,11 +90,11 @@ def find_mode(target: ValueAndGradient, start: Floats, *, roughly: bool = False)
     return _judged(target, point, value, width)
 
 
-def _judged(target: ValueAndGradient, point: Floats, value: float, width: Floats) -> Mode:
+def _judged(target: ValuesAndGradients, point: Floats, value: float, width: Floats) -> Mode:
     precision = _precision(target, point, width)
     if not np.isfinite(precision).all():
         return Mode(point, value, precision, "the curvature at the mode can't be computed")
-    gradient = target(point)[1]
+    gradient = _at(target, point)[1]
     lowest = float(np.linalg.eigvalsh(precision * np.outer(width, width)).min())
     if lowest <= 1e-8:
         why = "the posterior isn't curved downward at its mode in every direction"
@@ -117,28 +118,31 @@ def _ascent(precision: Floats, gradient: Floats) -> Floats:
 
 
 def _climb(
-    target: ValueAndGradient, point: Floats, value: float, *, step: Floats, rise: float
+    target: ValuesAndGradients, point: Floats, value: float, *, step: Floats, rise: float
 ) -> tuple[Floats, float, Floats] | None:
     """The first of the halved steps after which the density has risen enough."""
     for halving in range(_HALVINGS):
         part = 0.5**halving
         there = point + part * step
-        risen, gradient = target(there)
+        risen, gradient = _at(target, there)
         if risen >= value + 1e-4 * part * rise:
             return there, risen, gradient
     return None
 
 
+def _at(target: ValuesAndGradients, point: Floats) -> tuple[float, Floats]:
+    values, gradients = target(point[None])
+    return float(values[0]), gradients[0]
+
+
 def _precision(
-    target: ValueAndGradient, point: Floats, width: Floats, gradient: Floats | None = None
+    target: ValuesAndGradients, point: Floats, width: Floats, gradient: Floats | None = None
 ) -> Floats:
     """Minus the Hessian: forward differences where a gradient came, central ones where not."""
-    columns = []
-    for k, h in enumerate(_STEP * width):
-        move = np.zeros(len(point))
-        move[k] = h
-        above = target(point + move)[1]
-        below = gradient if gradient is not None else target(point - move)[1]
-        columns.append((below - above) / (h if gradient is not None else 2 * h))
-    table = np.array(columns)
+    h, moves = _STEP * width, np.diag(_STEP * width)
+    if gradient is not None:
+        table = (gradient - target(point + moves)[1]) / h[:, None]
+    else:
+        below, above = np.split(target(np.concatenate([point - moves, point + moves]))[1], 2)
+        table = (below - above) / (2 * h[:, None])
     return (table + table.T) / 2

@@ -58,7 +58,7 @@ class StudentMixture:
 
     def log_density(self, points: Floats) -> Floats:
         """Log density of points, shape (points,)."""
-        return logsumexp(self.log_parts(points)[0], axis=0)
+        return np.logaddexp.reduce(self.log_parts(points)[0], axis=0)
 
     def draw(self, count: int, rng: np.random.Generator) -> Floats:
         """Independent draws, shape (count, size).
@@ -154,7 +154,7 @@ def _expectation_maximisation(z: Floats, weights: Floats, components: int) -> St
         pulls = members * weights * (FREEDOM + size) / (FREEDOM + distances)
         means = (pulls @ z) / np.maximum(pulls.sum(axis=1), 1e-300)[:, None]
         apart = z[None] - means[:, None]
-        scatter = effective * np.einsum("kn,kni,knj->kij", pulls, apart, apart, optimize=True)
+        scatter = effective * ((pulls[:, :, None] * apart).transpose(0, 2, 1) @ apart)
         pooled = extra / components * (FREEDOM - 2) / FREEDOM * np.eye(size)
         scale = (scatter + pooled) / (effective * share + extra / components)[:, None, None]
         fit = StudentMixture(share / share.sum(), means, np.linalg.cholesky(scale), freedom)
@@ -162,5 +162,5 @@ def _expectation_maximisation(z: Floats, weights: Floats, components: int) -> St
             distances = fit.log_parts(z)[1]
             continue
         parts, distances = fit.log_parts(z)
-        members = np.exp(parts - logsumexp(parts, axis=0))
+        members = np.exp(parts - np.logaddexp.reduce(parts, axis=0))
     return fit
