@@ -52,7 +52,7 @@ __all__ = [
 
 type Floats = NDArray[np.float64]
 
-#: Predictors whose integrals take less time than starting threads does.
+#: Predictors whose integrals along lines take less time than starting threads does.
 _LITTLE = 2**15
 
 
@@ -262,8 +262,8 @@ def quadrature_error(
 
 def _shared[T](draws: Parameters, run: Callable[[slice], T]) -> list[T]:
     """Runs of draws shared among threads, or one run where there is little to do."""
-    count = len(draws.eta)
-    pieces = min(count, 4 * cpus()) if draws.eta.size > _LITTLE else min(count, 1)
+    count, single = len(draws.eta), draws.outcomes.n_effects == 1
+    pieces = min(count, 1 if single and draws.eta.size <= _LITTLE else 4 * cpus())
     cuts = np.linspace(0, count, pieces + 1).astype(int).tolist()
     parts = [slice(*ends) for ends in pairwise(cuts)]
     if len(parts) <= 1:
