@@ -49,7 +49,6 @@ from popavg.posterior_tools._logit_trials import LARGEST, fill_odds
 __all__ = ["BOUND", "CUT", "integrate_bridge_logit_lines", "integrate_logit_lines"]
 
 type Floats = NDArray[np.float64]
-type Ints = NDArray[np.int64]
 
 CUT = 24.0
 """Terms below exp(-24) of the sum don't count."""

@@ -22,9 +22,11 @@ __all__ = [
     "exponentials",
     "gather",
     "gather_alone",
+    "gather_four",
     "moment",
     "multiply",
     "weigh_eight",
+    "weigh_four",
 ]
 
 type Floats = NDArray[np.float64]

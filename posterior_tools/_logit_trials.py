@@ -28,9 +28,10 @@ _TOGETHER = 8
 class Trials(NamedTuple):
     """Trials of cluster i, starts[i] : starts[i + 1], padded to eights.
 
-    Per trial: 1 or, where it only pads, 0; the entry's successes at its first trial; entry and
-    distinct row. Per cluster: rung of the ladder (its length: too many trials for these rules),
-    trials, successes. Per rung: the most trials of a cluster and one, 0 without clusters.
+    Per trial: 1 or, where it only pads, 0; the entry's successes at its first trial; its entry (of
+    the same cluster where it pads: clusters are shared among threads) and distinct row. Per
+    cluster: rung of the ladder (its length: too many trials for these rules), trials, successes.
+    Per rung: the most trials of a cluster and one, 0 without clusters.
     """
 
     starts: Ints
@@ -66,7 +67,8 @@ def lay_out(starts: Ints, row: Ints, y: Floats, n: Floats) -> Trials:
     begins = np.concatenate([[0], np.cumsum(-(-size // _TOGETHER) * _TOGETHER)])
     place = np.arange(len(entry)) + np.repeat(begins[:-1] - np.cumsum(size) + size, size)
     counts, successes = np.zeros(begins[-1]), np.zeros(begins[-1])
-    entry_of, row_of = np.zeros(begins[-1], np.int64), np.zeros(begins[-1], np.int64)
+    entry_of = np.repeat(starts[:-1], np.diff(begins)).astype(np.int64)
+    row_of = np.zeros(begins[-1], np.int64)
     counts[place], entry_of[place], row_of[place] = 1.0, entry, row[entry]
     new = np.diff(entry, prepend=-1) > 0
     successes[place[new]] = y[entry[new]]

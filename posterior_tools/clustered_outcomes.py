@@ -41,7 +41,8 @@ class ClusteredOutcomes:
     n_rows : int
         Distinct rows of the design: the length of eta.
     data : tuple of numpy.ndarray
-        The distinct clusters' entries: starts, distinct row, outcome, trials (or merged rows), Z.
+        The distinct clusters' entries: starts, distinct row, outcome, trials (or merged rows), Z;
+        and the logit's trials one by one.
     within : numpy.ndarray, shape (distinct clusters,)
         Gaussian outcomes: sum of squares within the entries.
     multiplicity : numpy.ndarray, shape (distinct clusters,)

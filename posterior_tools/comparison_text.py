@@ -117,8 +117,7 @@ def footnotes(comparison: Comparison) -> list[str]:
             "the correlation of proportions, not of single trials, and φ below 1 is no "
             "underdispersion."
         )
-    if facts.get("drawn"):
-        lines.append(f"GLMM: {facts['drawn']}.")
+    lines += facts.get("drawn", ())
     notes = [f"GEE: {note.rstrip('.')}." for note in facts["gee_notes"]]
     return [*lines, *notes, *facts["random_effects"]]
 

@@ -177,7 +177,7 @@ def total_log_likelihood(
     draws = Parameters.read(outcomes, np.atleast_2d(np.asarray(eta, dtype=float)), root, sigma)
     # Not a product of matrices: its rounding depends on how many draws come together.
     totals = [(v * outcomes.multiplicity).sum(axis=1) for v in _shared(draws, draws.values)]
-    return float(outcomes.constant.sum()) + np.concatenate([*totals, np.empty(0)])
+    return float(outcomes.constant.sum()) + np.concatenate(totals)
 
 
 def value_and_gradient(

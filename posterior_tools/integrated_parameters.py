@@ -125,6 +125,8 @@ class Parameters(NamedTuple):
                 f"eta has the shape {eta.shape} and root {root.shape}",
                 f"({outcomes.n_rows},) and ({q}, {q}), or both with one more axis of draws before",
             )
+        if not all(lead):
+            raise SpecificationError("eta of no draws came", "at least one draw")
         scale = _read_sigma(outcomes, sigma, lead)
         eta, root = np.atleast_2d(eta), root.reshape(-1, q, q)
         _check_values(outcomes, eta, root)

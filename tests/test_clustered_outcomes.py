@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.special import gammaln
@@ -115,3 +117,33 @@ def test_what_does_not_fit_is_refused(
     arguments |= {"link": "logit"} | change
     with pytest.raises(error, match=message):
         ClusteredOutcomes.build(**arguments)  # ty: ignore[invalid-argument-type]
+
+
+def test_a_logits_trials_one_by_one() -> None:
+    """Padded to eights within each cluster, whose entries the padding has too."""
+    rng = np.random.default_rng(4)
+    n = np.array([1, 3, 9, 1, 2, 5, 8, 1, 400, 300])
+    cluster = np.array([0, 0, 1, 2, 2, 2, 3, 5, 6, 6])  # 4 is empty; 1 and 6 are for other rules
+    outcomes = ClusteredOutcomes.build(
+        rng.binomial(n, 0.5), cluster, row=np.arange(10), Z=np.ones((10, 1)), link="logit",
+        family="binomial", trials=n,
+    )  # fmt: skip
+    data, trials = outcomes.data, outcomes.data.trials
+    sizes = np.add.reduceat(np.append(data.n, 0), data.starts[:-1]) * (np.diff(data.starts) > 0)
+    few = np.array([sizes[i] <= 512 and (data.n[a:b] <= 8).all() for i, (a, b) in
+                    enumerate(pairwise(data.starts))])  # fmt: skip
+    assert few.tolist().count(False) == 2
+    np.testing.assert_array_equal(trials.size, np.where(few, sizes, 0))
+    for i, (a, b) in enumerate(pairwise(trials.starts)):
+        assert b - a == -(-trials.size[i] // 8) * 8
+        first, last = data.starts[i], data.starts[i + 1]
+        assert (trials.counts[a:b] == (np.arange(b - a) < trials.size[i])).all()
+        assert ((first <= trials.entry[a:b]) & (trials.entry[a:b] < last)).all()
+        real = slice(a, a + trials.size[i])
+        entries = np.arange(first, last)
+        np.testing.assert_array_equal(
+            np.bincount(trials.entry[real] - first, minlength=last - first),
+            data.n[entries] if few[i] else np.zeros(last - first),
+        )
+        assert trials.successes[a:b].sum() == trials.total[i] == (data.y[entries].sum() * few[i])
+        np.testing.assert_array_equal(trials.row[real], data.row[trials.entry[real]])

@@ -379,11 +379,13 @@ def test_a_fit_without_an_outcome_says_what_it_lacks(tmp_path: Path) -> None:
 
 def test_how_it_was_drawn(make_fit: MakeFit, frame: pd.DataFrame) -> None:
     fit = make_fit("y ~ x + (1 | g)", frame, "logit")
-    assert pa.compare_gee(fit).facts["drawn"] is None
+    assert pa.compare_gee(fit).facts["drawn"] == []
     told = json.loads(fit.attrs["popavg"])
     sampler = {"method": "nuts", "why": "as asked for", "chains": 4, "draws": 250}
     fit = fit.assign()
     fit.attrs["popavg"] = json.dumps({**told, "sampler": sampler})
-    assert pa.compare_gee(fit).facts["drawn"] == (
-        "4 chains of 250 draws, NUTS on the integrated likelihood, as asked for"
-    )
+    words = "4 chains of 250 draws, NUTS on the integrated likelihood, as asked for."
+    assert pa.compare_gee(fit, others={"again": fit}).facts["drawn"] == [
+        f"GLMM: {words}",
+        f"GLMM, again: {words}",
+    ]

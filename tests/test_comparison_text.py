@@ -50,7 +50,7 @@ def test_what_the_intervals_are(comparison: Comparison) -> None:
 
 def test_how_the_draws_came_is_told_where_it_is_known(comparison: Comparison) -> None:
     assert not any(note.startswith("GLMM: ") for note in footnotes(comparison))
-    facts = {**comparison.facts, "drawn": "4 chains of 5 draws, by hand, as asked for"}
+    facts = {**comparison.facts, "drawn": ["GLMM: 4 chains of 5 draws, by hand, as asked for."]}
     notes = footnotes(replace(comparison, facts=facts))
     assert "GLMM: 4 chains of 5 draws, by hand, as asked for." in notes
 

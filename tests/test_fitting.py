@@ -381,3 +381,18 @@ def test_random_slopes_far_from_zero_are_warned_of_before_drawing(
     for formula in ("y ~ year + (1 | g)", "y ~ year + (1 + center(year) | g)"):
         pa.fit(formula, far, link="logit", progress=False)
     assert len(drawn) == 3
+
+
+def test_nothing_is_printed_or_made_before_a_refusal(
+    frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = pa.models.glmm("y ~ x + (1 | g)", frame, link="logit")
+    with pytest.raises(SpecificationError, match="parametrization given together with a model"):
+        pa.fit(model, parametrization="centered")
+    crossed = "y ~ x + (1 | g) + (1 | r)"
+    with pytest.raises(SpecificationError, match="2 grouping factors"):
+        pa.fit(crossed, frame, link="logit", method="importance", store=tmp_path / "run.zarr")
+    with pytest.raises(SpecificationError, match="method='none'"):
+        pa.fit("y ~ x + (1 | g)", frame, link="logit", method="none")  # ty: ignore
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr().out == ""

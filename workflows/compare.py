@@ -237,7 +237,7 @@ def _facts(
         "alpha": gee.alpha,
         "gee_scale": gee.scale,
         "method": coefficients.how,
-        "drawn": drawn_words(specification.sampler),
+        "drawn": _drawn(posterior, others),
         "scale": "probability" if posterior.link.is_probability else "response",
         "ci_prob": prob,
         "ci_kind": kind,
@@ -253,6 +253,13 @@ def _facts(
         "concordant_share": words.concordant_share(posterior.design, cluster),
         "rows_dropped": specification.missing.rows,
     }
+
+
+def _drawn(posterior: Posterior, others: tuple[OtherFit, ...]) -> list[str]:
+    """How every fit was drawn, where that is known."""
+    fits = {"GLMM": posterior, **{f"GLMM, {o.name}": o.posterior for o in others}}
+    told = {name: drawn_words(fit.specification.sampler) for name, fit in fits.items()}
+    return [f"{name}: {words}." for name, words in told.items() if words is not None]
 
 
 def _words(

@@ -17,7 +17,7 @@ from popavg.links import Link
 from popavg.posterior_tools.data_findings import slope_findings
 from popavg.workflows._runs import additions_of, print_priors, run
 from popavg.workflows.further_groups import Wanted
-from popavg.workflows.methods import Method
+from popavg.workflows.methods import Method, check_method
 from popavg.workflows.problem import (
     Problem,
     problem_of_formula,
@@ -168,22 +168,25 @@ def fit(
             keep=keep,
         )  # fmt: skip
     else:
-        _check_alone(data=data, link=link, priors=priors, keep=keep or None)
+        other = parametrization if parametrization != "noncentered" else None
+        _check_alone(data=data, link=link, priors=priors, keep=keep or None, parametrization=other)
         problem = problem_of_model(model)
+    check_method(problem, method)
     wanted = Wanted(prior, posterior_predictive, log_likelihood)
-    _warn_of_data(problem)
-    if progress:
-        print_priors(problem.priors)
     if store is None:
+        _tell(problem, progress=progress)
         return run(problem, sampler, method, wanted)
     added = tuple(additions_of(problem))
     recipe = Recipe(sampler, method, wanted, problem.parametrization, added)
     with new_store(store, problem, recipe) as kept:
+        _tell(problem, progress=progress)
         return run(problem, replace(sampler, store=kept), method, wanted)
 
 
-def _warn_of_data(problem: Problem) -> None:
-    """What makes drawing slow or priors mean something else, before it starts."""
+def _tell(problem: Problem, *, progress: bool) -> None:
+    """The priors, and what makes drawing slow or priors mean something else."""
+    if progress:
+        print_priors(problem.priors)
     for group in problem.design.matrices.groups:
         for found in slope_findings(group.name, group.effects, group.Z):
             warn_if_needed((found.meaning, found.advice))
@@ -194,6 +197,6 @@ def _check_alone(**given: object) -> None:
     if extra:
         raise SpecificationError(
             f"{', '.join(extra)} given together with a model",
-            "a model alone: it has its data, link and priors",
+            "a model alone: it has its data, link, priors and parametrization",
             "give them to popavg.models.glmm",
         )

@@ -247,7 +247,7 @@ class _Search:
         if mode.why:
             return self._none(mode.why, {})
         error = _quadrature_error(self.target, mode)
-        facts = {"quadrature_error": error}
+        facts = {"quadrature_error_at_mode": error}
         if not error <= LARGEST_QUADRATURE_ERROR:
             return self._none(f"the log-likelihood has an error of {error:.1g} at the mode", facts)
         self.top = mode.value

@@ -20,6 +20,7 @@ __all__ = [
     "METHODS",
     "Drawn",
     "Method",
+    "check_method",
     "draw",
     "drawn_by",
     "why_not_integrated",
@@ -29,6 +30,7 @@ Method = Literal["auto", "importance", "nuts", "latent"]
 
 METHODS: tuple[Method, ...] = ("auto", "importance", "nuts", "latent")
 
+_ASKED = "as asked for"
 _NO_BASELINE = "importance sampling has no prior on the baseline"
 
 
@@ -109,57 +111,96 @@ def draw(problem: Problem, sampler: Sampler, seed: int, *, method: Method) -> Dr
         ``method="importance"`` and its diagnostic refuses the draws; or sampling was stopped
         before there were any.
     """
-    check_choice("method", method, METHODS)
+    check_method(problem, method)
     if problem.model is not None:
         return _draw_model(problem, sampler, seed, method)
     obstacle = why_not_integrated(problem)
+    if method == "latent" or obstacle is not None:
+        why = _ASKED if method == "latent" else f"because {obstacle}"
+        return _draw_latent(problem, sampler, seed, why)
+    if method == "nuts":
+        return _draw_nuts(problem, sampler, seed, _ASKED)
+    if method == "auto" and _has_baseline(problem):
+        return _draw_nuts(problem, sampler, seed, f"because {_NO_BASELINE}")
+    return _draw_importance(problem, sampler, seed, method)
+
+
+def check_method(problem: Problem, method: Method) -> None:
+    """Refuse a method that a model can't be drawn by, before anything is drawn or printed.
+
+    Parameters
+    ----------
+    problem : Problem
+        The model and its data.
+    method : {"auto", "importance", "nuts", "latent"}
+        The method.
+
+    Raises
+    ------
+    SpecificationError
+        As :func:`draw`.
+    """
+    check_choice("method", method, METHODS)
+    if problem.model is not None:
+        _check_model(problem, method)
+        return
     if method in ("importance", "nuts"):
         only_group(problem.design.matrices)
         require_integrable(problem.link)
-    if method == "latent" or obstacle is not None:
-        why = "as asked for" if method == "latent" else f"because {obstacle}"
-        return _draw_latent(problem, sampler, seed, why)
-    if problem.parametrization != "noncentered":
+    if method == "importance" and _has_baseline(problem):
+        raise SpecificationError(
+            _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
+        )
+    integrated = method != "latent" and why_not_integrated(problem) is None
+    if integrated and problem.parametrization != "noncentered":
         raise SpecificationError(
             f"parametrization={problem.parametrization!r} with method={method!r}, by which the "
             "clusters' effects are integrated out",
             "parametrization='noncentered', which is the default and means nothing there",
             "leave it out, or say method='latent'",
         )
-    if method == "nuts":
-        return _draw_nuts(problem, sampler, seed, "as asked for")
-    if method == "auto" and _has_baseline(problem):
-        return _draw_nuts(problem, sampler, seed, f"because {_NO_BASELINE}")
-    return _draw_importance(problem, sampler, seed, method)
 
 
 def _has_baseline(problem: Problem) -> bool:
     return baseline_of(problem.design, problem.link, problem.priors) is not None
 
 
-def _draw_model(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
-    """A user's model is drawn from as it was built; one without additions by importance too."""
+def _check_model(problem: Problem, method: Method) -> None:
     from popavg.models.record import additions, model_record
 
     assert problem.model is not None
     integrated = model_record(problem.model).likelihood == "integrated"
     if method == "importance" and integrated:
+        if _has_baseline(problem):
+            raise SpecificationError(
+                _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
+            )
         if added := additions(problem.model):
             raise SpecificationError(
                 f"method='importance' with a model that was added to ({', '.join(added)})",
                 "a model as popavg.models built it: importance sampling knows no other",
                 "say method='nuts'",
             )
-        return _draw_importance(problem, sampler, seed, method)
-    fitting: Method = "nuts" if integrated else "latent"
-    if method not in ("auto", fitting):
-        likelihood = "integrated" if integrated else "latent"
-        allowed = "'auto', 'nuts' or 'importance'" if integrated else "'auto' or 'latent'"
+    elif method not in ("auto", "nuts" if integrated else "latent"):
+        likelihood, other = "integrated", "latent"
+        allowed = "'auto', 'nuts' or 'importance'"
+        if not integrated:
+            likelihood, other, allowed = other, likelihood, "'auto' or 'latent'"
         raise SpecificationError(
             f"method={method!r} with a model that was built with likelihood={likelihood!r}",
             allowed,
-            "give pa.fit the formula and the data, or build the model with the other likelihood",
+            f"build the model with likelihood={other!r}",
         )
+
+
+def _draw_model(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
+    """A user's model is drawn from as it was built; one without additions by importance too."""
+    from popavg.models.record import model_record
+
+    assert problem.model is not None
+    if method == "importance":
+        return _draw_importance(problem, sampler, seed, method)
+    integrated = model_record(problem.model).likelihood == "integrated"
     why = "which is how the model was built"
     return (_draw_nuts if integrated else _draw_latent)(problem, sampler, seed, why)
 
@@ -167,11 +208,6 @@ def _draw_model(problem: Problem, sampler: Sampler, seed: int, method: Method) -
 def _draw_importance(problem: Problem, sampler: Sampler, seed: int, method: Method) -> Drawn:
     """Importance sampling; NUTS where it is refused and another method may be used."""
     from popavg.workflows.importance import importance_sample
-
-    if _has_baseline(problem):
-        raise SpecificationError(
-            _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
-        )
 
     found = importance_sample(
         problem.design,
@@ -185,7 +221,7 @@ def _draw_importance(problem: Problem, sampler: Sampler, seed: int, method: Meth
     )
     if found.accepted:
         told = found.why.rstrip(". ")
-        why = "as asked for" if method == "importance" else f"whose check accepts them: {told}"
+        why = f"{_ASKED if method == 'importance' else 'whose check accepts them'}: {told}"
         facts = {"pareto_k": round(float(found.khat), 3)}
         return Drawn(found.posterior, found.sample_stats, "importance", why, facts=facts)
     if method == "importance":

@@ -25,11 +25,12 @@ _TIGHTER = "give the standard deviations tighter priors"
 #: What else to do about chains that disagree, and about divergences, by method.
 _ELSE = {
     "latent": (
-        "try parametrization='centered' or a tighter prior for the standard deviations",
+        "Run longer (tune=, draws=), then try the other parametrization= or a tighter prior for "
+        "the standard deviations",
         "use the other parametrization=",
     ),
-    "nuts": (_TIGHTER, _TIGHTER),
-    "importance": (_TIGHTER, _TIGHTER),
+    "nuts": (f"Run longer (tune=, draws=), then {_TIGHTER}", _TIGHTER),
+    "importance": ("The draws are independent, and too few: raise draws=", _TIGHTER),
 }
 
 
@@ -97,7 +98,7 @@ def _mixing(posterior: xr.Dataset, names: Sequence[str], remedy: str) -> list[st
         worst = max(r_hat, key=lambda name: r_hat[name])
         sentences.append(
             f"The chains disagree: R-hat is {r_hat[worst]:.3f} for {worst!r} (at most "
-            f"{MAX_R_HAT:g}). Run longer (tune=, draws=), then {remedy}."
+            f"{MAX_R_HAT:g}). {remedy}."
         )
     needed = MIN_ESS_PER_CHAIN * n_chains
     if min(ess.values()) < needed:
