@@ -119,7 +119,7 @@ def _example(n_effects: int) -> tuple[Data, tuple[Floats, Floats], Setting, Resu
     data = Data(whole, whole, numbers, numbers, np.zeros((1, n_effects)), no_trials())
     table, roots = np.zeros((1, 1)), np.zeros((1, n_effects, n_effects))
     result = Result(table, table, np.zeros((1, 1, n_effects, n_effects)), table)
-    return data, (table, roots), Setting(0, 1, True, 1.0, 0.0, False), result
+    return data, (table, roots), Setting(0, 1, True, 1.0, 0.0), result
 
 
 @_compiled
@@ -211,7 +211,7 @@ def _vary(Z: Floats) -> bool:
 
 def _make(kernels: tuple[Any, Any], outcomes: ClusteredOutcomes) -> Call:
     (direct, general), marker, largest = kernels, MARKERS[outcomes.link.name], LARGEST_SLOPE
-    n_effects, bridge = outcomes.n_effects, outcomes.bridge
+    n_effects = outcomes.n_effects
 
     @njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
     def integrated_likelihood(packed, eta, root, sigma):  # noqa: ANN001, ANN202
@@ -226,7 +226,7 @@ def _make(kernels: tuple[Any, Any], outcomes: ClusteredOutcomes) -> Call:
         )
         if not _usable(floats, eta, root, largest):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
-        setting = Setting(0, clusters, True, 1.0, 0.0, bridge)
+        setting = Setting(0, clusters, True, 1.0, 0.0)
         one = eta.reshape((1, eta.size)), root.reshape((1, n_effects, n_effects))
         if not _vary(data.Z):
             direct((data, one, setting, result))
@@ -258,7 +258,7 @@ def _make_gaussian(kernel: Any, q: int) -> Call:
         if not (_usable(floats, eta, root, np.finfo(np.float64).max) and sigma > 0.0):
             return -np.inf, by_eta, np.zeros_like(root), 0.0
         padded = Data(data.starts, data.row, data.y, data.n, Z, data.trials)
-        setting = Setting(0, clusters, True, 1.0, 0.0, False)
+        setting = Setting(0, clusters, True, 1.0, 0.0)
         one = (eta.reshape((1, eta.size)), wide, np.full(1, sigma))
         kernel((padded, one, setting, result, (within, by_sigma)))
         value, by_root = _collect(padded, multiplicity, result, by_eta)

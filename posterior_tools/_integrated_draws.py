@@ -197,7 +197,7 @@ def draw_lines(
 ) -> None:
     """One draw of every cluster's effect into ``out`` (clusters, 1)."""
     eta, root, seed = parameters
-    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0, False)
+    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0)
     most = largest_cluster(data, setting)
     work, scratch, cells = make_work(most, most, 1), np.zeros((4, most)), _make_cells()
     state = np.zeros(1, np.uint64)
@@ -267,7 +267,7 @@ def draw_planes(
 ) -> None:
     """One draw of every cluster's two effects into ``out`` (clusters, 2)."""
     eta, root, seed = parameters
-    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0, False)
+    setting = Setting(0, data.starts.size - 1, False, 1.0, 0.0)
     most = largest_cluster(data, setting)
     work, scratch, cells = make_work(most, most, 2), np.zeros((6, most)), _make_cells()
     plane, state, other = Plane(scratch[4], scratch[5]), np.zeros(1, np.uint64), _make_cells()

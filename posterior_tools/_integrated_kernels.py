@@ -63,17 +63,13 @@ class Data(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """Which clusters, whether gradients are wanted, factor of the step, more e-folds in the cut.
-
-    And whether the effect has the bridge distribution: for the rules that know it.
-    """
+    """Which clusters, whether gradients are wanted, factor of the step, more e-folds in the cut."""
 
     first: int
     last: int
     want: bool
     finer: float
     wider: float
-    bridge: bool
 
 
 class Result(NamedTuple):

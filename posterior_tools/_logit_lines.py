@@ -129,10 +129,11 @@ def _window(weight: Floats, nodes: int, least: float) -> tuple[int, int]:
 
 @njit(inline="always")
 def _integrate(
-    make: Any, data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
-) -> None:
-    """As the entries, with nodes that ``make`` makes."""
-    (etas, roots), (first, last, want, finer, wider, bridge) = parameters, setting
+    make: Any, bridge: bool, data: Data, parameters: tuple[Floats, Floats], setting: Setting,
+    result: Result,
+) -> None:  # fmt: skip
+    """As the entries: ``make`` makes the nodes, ``bridge`` says whether they are the bridge's."""
+    (etas, roots), (first, last, want, finer, wider) = parameters, setting
     all_values, all_errors, all_by_root, all_by_eta = result
     all_errors[:, first:last] = math.nan
     if data.starts[last] == data.starts[first]:
@@ -229,7 +230,7 @@ def integrate_logit_lines(
 
     ``parameters`` are eta of the distinct rows and the root of each. Z is the same in all rows.
     """
-    _integrate(make_tables, data, parameters, setting, result)
+    _integrate(make_tables, False, data, parameters, setting, result)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -237,4 +238,4 @@ def integrate_bridge_logit_lines(
     data: Data, parameters: tuple[Floats, Floats], setting: Setting, result: Result
 ) -> None:
     """The same with bridge-distributed effects."""
-    _integrate(make_bridge_tables, data, parameters, setting, result)
+    _integrate(make_bridge_tables, True, data, parameters, setting, result)

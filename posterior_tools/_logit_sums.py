@@ -37,27 +37,21 @@ _summing = njit(
     nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
     fastmath={"reassoc", "contract", "nsz"}, forceinline=True,
 )  # fmt: skip
-_finite = njit(
-    nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True,
-    fastmath={"reassoc", "contract", "nsz", "nnan"}, forceinline=True,
-)  # fmt: skip
 
 
 @_summing
-def _coefficients(e: Floats, p: int) -> tuple[float, ...]:
-    """Of the polynomials of four trials and of the next four, without the constants 1."""
+def _coefficients(e: Floats, p: int) -> tuple[float, float, float, float]:
+    """Of the polynomial of four trials, without the constant 1."""
     a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
-    a4, a5, a6, a7 = e[p + 4], e[p + 5], e[p + 6], e[p + 7]
     s0, p0, s1, p1 = a0 + a1, a0 * a1, a2 + a3, a2 * a3
-    s2, p2, s3, p3 = a4 + a5, a4 * a5, a6 + a7, a6 * a7
-    b1, b2, b3, b4 = s0 + s1, p0 + p1 + s0 * s1, p0 * s1 + p1 * s0, p0 * p1
-    return b1, b2, b3, b4, s2 + s3, p2 + p3 + s2 * s3, p2 * s3 + p3 * s2, p2 * p3
+    return s0 + s1, p0 + p1 + s0 * s1, p0 * s1 + p1 * s0, p0 * p1
 
 
 @_summing
 def multiply(e: Floats, p: int, up: Floats, at: tuple[int, int], product: Floats) -> None:
     """Multiply by the factors of eight trials: of two polynomials in the table, none negative."""
-    b1, b2, b3, b4, c1, c2, c3, c4 = _coefficients(e, p)
+    b1, b2, b3, b4 = _coefficients(e, p)
+    c1, c2, c3, c4 = _coefficients(e, p + 4)
     for k in range(at[1]):
         t = up[at[0], k]
         low = ((b4 * t + b3) * t + b2) * t + b1
@@ -70,7 +64,8 @@ def weigh_eight(
     e: Floats, p: int, up: Floats, power: Floats, at: tuple[int, int, int], out: Floats
 ) -> float:
     """The integrand of eight trials and its sum; ``at``: rows of both tables, and nodes."""
-    b1, b2, b3, b4, c1, c2, c3, c4 = _coefficients(e, p)
+    b1, b2, b3, b4 = _coefficients(e, p)
+    c1, c2, c3, c4 = _coefficients(e, p + 4)
     total = 0.0
     for k in range(at[2]):
         t = up[at[0], k]
@@ -116,9 +111,7 @@ def weigh_four(
     e: Floats, p: int, up: Floats, power: Floats, at: tuple[int, int, int], out: Floats
 ) -> float:
     """The integrand of four trials and its sum; ``at``: rows of both tables, and nodes."""
-    a0, a1, a2, a3 = e[p], e[p + 1], e[p + 2], e[p + 3]
-    s0, p0, s1, p1 = a0 + a1, a0 * a1, a2 + a3, a2 * a3
-    b1, b2, b3, b4 = s0 + s1, p0 + p1 + s0 * s1, p0 * s1 + p1 * s0, p0 * p1
+    b1, b2, b3, b4 = _coefficients(e, p)
     total = 0.0
     for k in range(at[2]):
         t = up[at[0], k]
@@ -202,7 +195,7 @@ def moment(weight: Floats, at: Floats) -> float:
     return total
 
 
-@_finite
+@_summing
 def constant_of(successes: Floats, v: Floats, ends: tuple[int, int]) -> tuple[float, float]:
     """Σ y v of a cluster, and the largest absolute v."""
     constant, largest = 0.0, 0.0

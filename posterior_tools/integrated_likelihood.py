@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -140,7 +141,8 @@ def log_likelihood(
     array([-0.693147])
     """
     draws = Parameters.read(outcomes, eta, root, sigma)
-    found = draws.each(lambda d: _spread(outcomes, draws.integrate(d).value))
+    parts = _shared(draws, draws.one_by_one)
+    found = [_spread(outcomes, one.value) for part in parts for one in part]
     return np.stack(found) if draws.many else found[0]
 
 
@@ -176,7 +178,8 @@ def total_log_likelihood(
     """
     draws = Parameters.read(outcomes, np.atleast_2d(np.asarray(eta, dtype=float)), root, sigma)
     # Not a product of matrices: its rounding depends on how many draws come together.
-    totals = [(v * outcomes.multiplicity).sum(axis=1) for v in _shared(draws, draws.values)]
+    found = _shared(draws, draws.together)
+    totals = [(part.value * outcomes.multiplicity).sum(axis=1) for part in found]
     return float(outcomes.constant.sum()) + np.concatenate(totals)
 
 
@@ -213,9 +216,10 @@ def value_and_gradient(
     array([0.356825])
     """
     draws = Parameters.read(outcomes, eta, root, sigma)
+    parts = _shared(draws, partial(draws.one_by_one, want=True))
+    found = [_gradient(outcomes, one) for part in parts for one in part]
     if not draws.many:
-        return _gradient(outcomes, draws.integrate(0, want=True))
-    found = [_gradient(outcomes, one) for part in _shared(draws, draws.gradients) for one in part]
+        return found[0]
     return LikelihoodGradient(*(np.stack(part) for part in zip(*found, strict=True)))
 
 

@@ -7,7 +7,6 @@ rule leaves out go to the general one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -133,13 +132,6 @@ class Parameters(NamedTuple):
         scale = np.ascontiguousarray(scale.reshape(-1))
         return cls(outcomes, np.ascontiguousarray(eta), np.ascontiguousarray(root), scale, many)
 
-    def each[T](self, one: Callable[[int], T]) -> list[T]:
-        """One result a draw; several draws are shared among threads."""
-        if len(self.eta) == 1:
-            return [one(0)]
-        with ThreadPoolExecutor(cpus()) as pool:
-            return list(pool.map(one, range(len(self.eta))))
-
     def integrate(
         self, d: int, *, want: bool = False, finer: float = 1.0, wider: float = 0.0
     ) -> Integrals:
@@ -171,7 +163,7 @@ class Parameters(NamedTuple):
         pieces = whole if len(self.eta) > 1 else outcomes.pieces
 
         def run(piece: tuple[int, int]) -> None:
-            self._kernel(some, Setting(*piece, want, finer, wider, outcomes.bridge), found)
+            self._kernel(some, Setting(*piece, want, finer, wider), found)
 
         if len(pieces) <= 1:
             run(whole[0])
@@ -182,48 +174,40 @@ class Parameters(NamedTuple):
         _check_found(first)
         return first
 
-    def gradients(self, some: slice) -> list[Integrals]:
-        """Some draws with their gradients, one after the other.
+    def together(self, some: slice, *, want: bool = False) -> Integrals:
+        """Some draws in one call, all clusters.
 
         Parameters
         ----------
         some : slice
             Which draws.
+        want : bool
+            Whether gradients are wanted.
 
         Returns
         -------
-        list of Integrals
+        Integrals
+            With an axis of draws before; NaN where an integral can't be computed.
+        """
+        found = self._empty(len(self.eta[some]), want=want)
+        self._kernel(some, Setting(0, len(self.outcomes.multiplicity), want, 1.0, 0.0), found)
+        return found
+
+    def one_by_one(self, some: slice, *, want: bool = False) -> list[Integrals]:
+        """The same, draw after draw; a draw that is the only one has its clusters shared.
 
         Raises
         ------
         ConvergenceError
             As `integrate`.
         """
-        count, clusters = len(self.eta[some]), len(self.outcomes.multiplicity)
-        found = self._empty(count, want=True)
-        self._kernel(some, Setting(0, clusters, True, 1.0, 0.0, self.outcomes.bridge), found)
-        draws = [Integrals(*(part[d] for part in found)) for d in range(count)]
+        if len(self.eta) == 1:
+            return [self.integrate(0, want=want)]
+        found = self.together(some, want=want)
+        draws = [Integrals(*(part[d] for part in found)) for d in range(len(found.value))]
         for draw in draws:
             _check_found(draw)
         return draws
-
-    def values(self, some: slice) -> Floats:
-        """Log-likelihoods of the distinct clusters at some draws, without the constants.
-
-        Parameters
-        ----------
-        some : slice
-            Which draws.
-
-        Returns
-        -------
-        numpy.ndarray, shape (draws, distinct clusters)
-            NaN where an integral can't be computed.
-        """
-        found = self._empty(len(self.eta[some]), want=False)
-        clusters = len(self.outcomes.multiplicity)
-        self._kernel(some, Setting(0, clusters, False, 1.0, 0.0, self.outcomes.bridge), found)
-        return found.value
 
     def _empty(self, draws: int, *, want: bool) -> Integrals:
         """Where draws' results go."""
@@ -257,7 +241,7 @@ class Parameters(NamedTuple):
             found.root[:, here] = np.tril(wide.root[:, here, :q, :q])
             return
         parameters = self.eta[some], self.root[some]
-        direct, general = kernels(outcomes.link.name, outcomes.n_effects, bridge=setting.bridge)
+        direct, general = kernels(outcomes.link.name, outcomes.n_effects, bridge=outcomes.bridge)
         if direct is not None and (outcomes.n_effects == 2 or outcomes.same_effect):
             direct(outcomes.data, parameters, setting, result)
             if not np.isnan(found.error[:, here]).any():

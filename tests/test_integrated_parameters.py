@@ -9,13 +9,14 @@ from popavg.bridge_logit import BridgeLogit
 from popavg.errors import ConvergenceError, SpecificationError
 from popavg.links import Link
 from popavg.posterior_tools import integrated_parameters
+from popavg.posterior_tools._integrated_kernels import Setting
 from popavg.posterior_tools.clustered_outcomes import ClusteredOutcomes
 from popavg.posterior_tools.integrated_likelihood import (
     log_likelihood,
     quadrature_error,
     value_and_gradient,
 )
-from popavg.posterior_tools.integrated_parameters import Parameters
+from popavg.posterior_tools.integrated_parameters import Integrals, Parameters
 
 
 def two_rows(link: str) -> ClusteredOutcomes:
@@ -41,6 +42,29 @@ def test_draws_are_single_draws_whatever_the_threads(monkeypatch: pytest.MonkeyP
             np.testing.assert_array_equal(one.eta, many.eta[d])
             np.testing.assert_array_equal(one.root, many.root[d])
             np.testing.assert_array_equal(log_likelihood(outcomes, eta[d], roots[d]), values[d])
+
+
+@pytest.mark.parametrize("axis", [False, True])
+def test_the_only_draw_has_its_clusters_shared(axis: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it comes with an axis of draws, as the points of a climb do."""
+    n = 15_000
+    outcomes = ClusteredOutcomes.build(
+        np.arange(n) % 2, np.arange(n) // 3, row=np.arange(n), Z=np.ones((n, 1)), link="logit"
+    )
+    seen: list[tuple[int, int]] = []
+    kernel = Parameters._kernel
+
+    def noted(self: Parameters, some: slice, setting: Setting, found: Integrals) -> None:
+        seen.append((setting.first, setting.last))
+        kernel(self, some, setting, found)
+
+    monkeypatch.setattr(Parameters, "_kernel", noted)
+    eta, root = np.linspace(-1.0, 1.0, n), np.array([[1.5]])
+    if axis:
+        eta, root = eta[None], root[None]
+    value_and_gradient(outcomes, eta, root)
+    log_likelihood(outcomes, eta, root)
+    assert sorted(seen) == sorted(2 * outcomes.pieces)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +148,8 @@ def test_many_draws_at_once_are_those_one_by_one(
     parameters = Parameters.read(outcomes, eta, root, sigma)
     one_by_one = np.stack([parameters.integrate(d).value for d in range(5)])
     assert len(np.unique(one_by_one)) == one_by_one.size
-    np.testing.assert_array_equal(parameters.values(slice(0, 5)), one_by_one)
-    np.testing.assert_array_equal(parameters.values(slice(2, 4)), one_by_one[2:4])
+    np.testing.assert_array_equal(parameters.together(slice(0, 5)).value, one_by_one)
+    np.testing.assert_array_equal(parameters.together(slice(2, 4)).value, one_by_one[2:4])
 
 
 def test_a_second_effect_of_nothing() -> None:

@@ -338,7 +338,7 @@ class IntegratedPosterior:
                 rows = some[kept]
                 part = LikelihoodGradient(*(np.asarray(each)[kept] for each in found))
                 values[rows] = prior[rows] + part.value
-                gradients[rows] = self._gradients(points[rows], part)
+                gradients[rows] = self._gradients(points[rows], arguments[1][rows], part)
         return values, gradients
 
     def _likelihood_gradients(self, eta: Floats, root: Floats, sigma: Floats) -> LikelihoodGradient:
@@ -356,10 +356,9 @@ class IntegratedPosterior:
         each = [self._likelihood_gradients(eta[k], root[k], sigma[k]) for k in one_by_one]
         return LikelihoodGradient(*(np.concatenate(part) for part in zip(*each, strict=True)))
 
-    def _gradients(self, points: Floats, found: LikelihoodGradient) -> Floats:
+    def _gradients(self, points: Floats, root: Floats, found: LikelihoodGradient) -> Floats:
         """By the chain rule, those of the log priors and Jacobians added."""
         here, out = self.parameters(points), np.zeros(points.shape)
-        root = lower_roots(here.sd, here.correlation)
         out[:, self._parts[0]] = np.asarray(found.eta) @ self._columns
         out[:, self._parts[1]] = (np.asarray(found.root) * root).sum(axis=2)
         if self._lkj is not None:

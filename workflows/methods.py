@@ -147,10 +147,8 @@ def check_method(problem: Problem, method: Method) -> None:
     if method in ("importance", "nuts"):
         only_group(problem.design.matrices)
         require_integrable(problem.link)
-    if method == "importance" and _has_baseline(problem):
-        raise SpecificationError(
-            _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
-        )
+    if method == "importance":
+        _refuse_baseline(problem)
     integrated = method != "latent" and why_not_integrated(problem) is None
     if integrated and problem.parametrization != "noncentered":
         raise SpecificationError(
@@ -165,16 +163,20 @@ def _has_baseline(problem: Problem) -> bool:
     return baseline_of(problem.design, problem.link, problem.priors) is not None
 
 
+def _refuse_baseline(problem: Problem) -> None:
+    if _has_baseline(problem):
+        raise SpecificationError(
+            _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
+        )
+
+
 def _check_model(problem: Problem, method: Method) -> None:
     from popavg.models.record import additions, model_record
 
     assert problem.model is not None
     integrated = model_record(problem.model).likelihood == "integrated"
     if method == "importance" and integrated:
-        if _has_baseline(problem):
-            raise SpecificationError(
-                _NO_BASELINE, "a prior on 'Intercept'", "say method='nuts' or 'auto'"
-            )
+        _refuse_baseline(problem)
         if added := additions(problem.model):
             raise SpecificationError(
                 f"method='importance' with a model that was added to ({', '.join(added)})",
